@@ -1,0 +1,152 @@
+"""From texts to rows of token ids: the template around the text, the placeholder, the cut.
+
+A text is data: nothing in it is ever read as a special token, a placeholder or a slot. What does
+not fit is cut from the text's end, never from the template, and is reported per text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Encoding, Tokenizer
+
+from embedder.backbone import Row
+from embedder.errors import InvalidConfig, InvalidText
+from embedder.packing import PLACEHOLDER_ID
+from embedder.prompts import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """One text in its template."""
+
+    row: Row
+    text_tokens: int
+    """Tokens of the text that were kept."""
+    truncated: bool
+    """Whether the text was cut."""
+
+
+class PromptTokenizer:
+    """Puts texts into one template and tokenises them.
+
+    The template and the text are tokenised together, as the papers' code does, so that their
+    borders merge the same way; only the placeholder stands between two separately tokenised parts.
+
+    Args:
+        tokenizer: the model's fast tokenizer; it is copied, never changed.
+        bos: ids of the special tokens that the model's tokenizer puts in front of every input.
+        template: the template, cut at its slot and placeholder.
+        placeholders: how many placeholder tokens to put in; 0 leaves them out.
+        max_tokens: bound on the tokens of a whole row.
+
+    Raises:
+        InvalidConfig: the template alone fills `max_tokens`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        bos: Sequence[int],
+        template: Template,
+        placeholders: int,
+        max_tokens: int,
+    ) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._tokenizer.encode_special_tokens = True
+        self.max_tokens = max_tokens
+        if placeholders:
+            head, self._before = self._cut_at_placeholder(template)
+            self._head = (*bos, *head, *[PLACEHOLDER_ID] * placeholders)
+        else:
+            self._head = tuple(bos)
+            self._before = template.head + template.before
+        self._after = template.after
+        if self.template_tokens >= max_tokens:
+            raise InvalidConfig(
+                f"max_tokens {max_tokens} leaves no room for text: the template alone takes "
+                f"{self.template_tokens}; raise max_tokens"
+            )
+
+    @property
+    def template_tokens(self) -> int:
+        """Tokens of the template around an empty text, special and placeholder tokens included."""
+        return len(self._head) + len(self._ids(self._before + self._after))
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
+        """Tokenise texts in one call of the Rust tokenizer, in the order given.
+
+        Raises:
+            InvalidText: an item is not a string, or holds a lone surrogate.
+        """
+        for index, text in enumerate(texts):
+            _check(text, index)
+        prompts = [f"{self._before}{text}{self._after}" for text in texts]
+        encodings = self._tokenizer.encode_batch(prompts, add_special_tokens=False)
+        return [
+            self._fit(text, encoding) for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text by itself, without template."""
+        return [len(e.ids) for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def _fit(self, text: str, encoding: Encoding) -> Tokenized:
+        """Cut the text until its row fits; a cut can shift borders, hence the loop."""
+        truncated = False
+        room = self.max_tokens - len(self._head)
+        while True:
+            first, last = self._text_span(text, encoding)
+            surplus = len(encoding.ids) - room
+            if surplus <= 0:
+                break
+            kept = last - surplus
+            low = len(self._before)
+            end = encoding.offsets[kept - 1][1] - low if kept > first else 0
+            text = text[: max(0, min(end, len(text) - 1))]
+            truncated = True
+            encoding = self._tokenizer.encode(
+                f"{self._before}{text}{self._after}", add_special_tokens=False
+            )
+        shift = len(self._head)
+        row = Row((*self._head, *encoding.ids), text_start=shift + first, text_end=shift + last)
+        return Tokenized(row, last - first, truncated)
+
+    def _text_span(self, text: str, encoding: Encoding) -> tuple[int, int]:
+        """First and after-last index of the tokens that hold a character of the text."""
+        low, high = len(self._before), len(self._before) + len(text)
+        offsets = encoding.offsets
+        inside = [i for i, (start, end) in enumerate(offsets) if start < high and end > low]
+        return (inside[0], inside[-1] + 1) if inside else (0, 0)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _cut_at_placeholder(self, template: Template) -> tuple[list[int], str]:
+        """Ids in front of the placeholder, and the string behind it.
+
+        Some tokenizers (SentencePiece's) put a blank in front of whatever they are given. The part
+        behind the placeholder keeps its own leading blank only if the two parts then add up to the
+        tokens of the uncut template.
+        """
+        head = self._ids(template.head) if template.head else []
+        whole = self._ids(template.head + template.before + "x" + template.after)
+        stripped = template.before.removeprefix(" ")
+        for before in (template.before, stripped):
+            if head + self._ids(f"{before}x{template.after}") == whole:
+                return head, before
+        return head, template.before
+
+
+def _check(text: object, index: int) -> None:
+    if not isinstance(text, str):
+        raise InvalidText(f"text {index} is {type(text).__name__}; expected str")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidText(
+            f"text {index} holds a lone surrogate at character {error.start}; "
+            "decode it with errors='replace'"
+        ) from None

@@ -1,0 +1,33 @@
+"""Everything that can go wrong in `search`: one tree, each message with value, expectation, remedy."""
+
+
+class SearchError(Exception):
+    """Root of the package's errors."""
+
+
+class InvalidRequest(SearchError):
+    """The caller's own value is wrong: a limit, a filter, a name, a vector's shape."""
+
+
+class CollectionNotFound(SearchError):
+    """The store holds no collection of that name."""
+
+
+class CollectionExists(SearchError):
+    """A collection of that name is already there."""
+
+
+class FingerprintMismatch(SearchError):
+    """The collection was built by another encoder than the one in use."""
+
+
+class StoreInUse(SearchError):
+    """Another process holds the embedded store."""
+
+
+class StoreUnavailable(SearchError):
+    """The store cannot be reached, opened, or stopped answering."""
+
+
+class InvalidPoint(SearchError):
+    """A point that would corrupt the store: NaN, wrong dimension, not JSON, a bad id."""

@@ -1,0 +1,130 @@
+"""The contract that every store keeps; one test suite (`tests/search/test_stores.py`) runs over all of them.
+
+A **store** is a place (a folder, a server) that holds collections. A **collection** holds the points
+of one corpus, encoded by one encoder, named by its manifest's fingerprint.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from search.filters import Filter
+from search.records import Point, Record
+
+SCHEMA_VERSION = 1
+"""Version of the payload and manifest layout; a store refuses a collection with another one."""
+
+
+class Manifest(BaseModel):
+    """What a collection says of itself. Written once when it is created."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    schema_version: int = SCHEMA_VERSION
+    dimension: int
+    fingerprint: str
+    encoder: dict[str, Any]
+    """The encoder's name and configuration, enough to build the same one for a query."""
+    created_at: str
+    """ISO 8601, UTC."""
+
+
+class Collection(Protocol):
+    """One open collection. Every write is durable when the call returns.
+
+    Writes raise `InvalidPoint` before anything is sent if a vector has the wrong dimension or a
+    value that is not finite, if a payload is not JSON, or an id is no UUID; `InvalidRequest` for an
+    empty filter in a delete; `StoreUnavailable` if the engine died or cannot be reached.
+    """
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Insert or replace points by id. An empty sequence does nothing."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete points by id; ids that are not there are ignored."""
+        ...
+
+    def delete_where(self, where: Filter) -> None:
+        """Delete every point that matches; a filter without conditions is refused."""
+        ...
+
+    def set_metadata(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Merge each mapping into `metadata` of the point with that id; other keys stay.
+
+        Example: `set_metadata({chunk_id: {"cluster": 3}})`.
+        """
+        ...
+
+    def search(
+        self,
+        vector: npt.NDArray[np.float32],
+        *,
+        limit: int,
+        where: Filter | None = None,
+        exact: bool = False,
+    ) -> list[Record]:
+        """The `limit` nearest chunks by cosine, ordered by (score descending, id)."""
+        ...
+
+    def retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
+        """The points with these ids that exist, in the order asked for."""
+        ...
+
+    def scroll(
+        self,
+        *,
+        where: Filter | None = None,
+        with_vectors: bool = False,
+        batch_size: int = 1024,
+    ) -> Iterator[Record]:
+        """Every matching point once, ordered by id; read in batches, so memory stays flat."""
+        ...
+
+    def count(self, where: Filter | None = None) -> int:
+        """The exact number of matching points."""
+        ...
+
+    def optimize(self) -> None:
+        """Build the vector index where it pays; may take seconds to minutes, changes no answer's meaning."""
+        ...
+
+    def close(self) -> None:
+        """Release the engine; further calls raise `StoreUnavailable`. Closing twice is harmless."""
+        ...
+
+
+class Store(Protocol):
+    """A place that holds collections."""
+
+    @property
+    def location(self) -> str:
+        """The folder or URL, without secrets: for messages."""
+        ...
+
+    def list(self) -> list[Manifest]:
+        """The manifests of all collections, ordered by name. Opens none of them."""
+        ...
+
+    def create(self, manifest: Manifest) -> Collection:
+        """Make a collection with its vectors and payload indexes. Raises `CollectionExists`."""
+        ...
+
+    def open(self, name: str) -> Collection:
+        """Open a collection. Raises `CollectionNotFound`, `StoreInUse`, `StoreUnavailable`."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete a collection and all it holds. Raises `CollectionNotFound`, `StoreInUse`."""
+        ...
+
+    def close(self) -> None:
+        """Close the store and every collection opened through it."""
+        ...
