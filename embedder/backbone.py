@@ -1,44 +1,30 @@
 """The decoder as a layer loop over packed rows: exact early exit, TP and CP as small interventions.
 
-The modules are transformers' own; only the loop is ours. It computes no language-model head and no
-cache, stops at the output layer, and in the last layer that it runs it computes the last token only.
+The modules are transformers' own; only the loop is ours. It computes no language-model head and
+no cache, stops at the output layer, and in the last layer that it runs it computes the last token
+only.
 
 Legend: see `embedder.packing`; `P` placeholder tokens in the batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from embedder.config import EncoderConfig
 from embedder.contrastive_prompting import contrast
 from embedder.errors import UnsupportedArchitecture
-from embedder.packing import (
-    PLACEHOLDER_ID,
-    Packing,
-    causal_attention,
-    last_token_attention,
-)
+from embedder.packing import Packing, causal_attention, last_token_attention
 from embedder.token_prepending import prepend_last_state
+from embedder.tokens import PLACEHOLDER_ID, Row
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
 """`config.model_type` of the decoders whose layers the loop knows."""
 
 PLACEHOLDER_SEED = 2412_11556
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One prompt as token ids; placeholder tokens are `PLACEHOLDER_ID`."""
-
-    ids: tuple[int, ...]
-    text_start: int = 0
-    """Index of the first token that belongs to the text."""
-    text_end: int = 0
-    """Index after the last token that belongs to the text."""
 
 
 class Backbone:
@@ -54,15 +40,16 @@ class Backbone:
         UnsupportedArchitecture: the model's type is not in `ARCHITECTURES`.
     """
 
-    def __init__(self, model: nn.Module, *, placeholder_D: Tensor | None = None) -> None:
-        config: Any = model.config
+    def __init__(self, model: PreTrainedModel, *, placeholder_D: Tensor | None = None) -> None:
+        decoder: Any = model
+        config = decoder.config
         if config.model_type not in ARCHITECTURES:
             raise UnsupportedArchitecture(
                 f"model type {config.model_type!r} is not covered by the layer loop; "
                 f"use one of {', '.join(ARCHITECTURES)}"
             )
-        self.model: Any = model
-        self.layers: Sequence[Any] = list(self.model.layers)
+        self.model = decoder
+        self.layers: list[Any] = list(decoder.layers)
         self.dimension: int = config.hidden_size
         self.heads: int = config.num_attention_heads
         self.head_size: int = (
@@ -90,11 +77,14 @@ class Backbone:
         """Initial embedding of the placeholder token, (D,)."""
         if self._fixed_placeholder_D is not None:
             return self._fixed_placeholder_D
-        weight_VD = self.model.embed_tokens.weight.detach()
+        weight_VD: Tensor = self.model.embed_tokens.weight
         generator = torch.Generator().manual_seed(PLACEHOLDER_SEED)
         noise_D = torch.randn(self.dimension, generator=generator)
-        scale = weight_VD.float().square().mean().sqrt().cpu()
-        return (noise_D * scale).to(weight_VD)
+        scale = weight_VD.detach().float().square().mean().sqrt().cpu()
+        vector_D = (noise_D * scale).to(weight_VD)
+        if not weight_VD.requires_grad:  # while it is being trained, its scale moves
+            self._fixed_placeholder_D = vector_D
+        return vector_D
 
     def forward(
         self,
@@ -194,14 +184,18 @@ class Backbone:
             steered_SHE = contrast(mixed_XHE[normal_S], auxiliary_SHE, steer)
             mixed_XHE = mixed_XHE.index_copy(0, normal_S, steered_SHE.to(mixed_XHE.dtype))
 
-        hidden_XD = residual_XD + attention.o_proj(mixed_XHE.flatten(1))
-        return hidden_XD + layer.mlp(layer.post_attention_layernorm(hidden_XD))
+        hidden_XD: Tensor = residual_XD + attention.o_proj(mixed_XHE.flatten(1))
+        mlp_XD: Tensor = layer.mlp(layer.post_attention_layernorm(hidden_XD))
+        return hidden_XD + mlp_XD
 
     def _project(self, attention: Any, which: str, normed_TD: Tensor) -> Tensor:
         """Query, key or value heads, (T, heads, E), normed per head where the model does so."""
-        x_THE = getattr(attention, f"{which}_proj")(normed_TD).unflatten(-1, (-1, self.head_size))
+        projected_TX: Tensor = getattr(attention, f"{which}_proj")(normed_TD)
+        x_THE = projected_TX.reshape(len(projected_TX), -1, self.head_size)
         head_norm = getattr(attention, f"{which}_norm", None)
-        return x_THE if head_norm is None else head_norm(x_THE)
+        if head_norm is not None:
+            x_THE = head_norm(x_THE)
+        return x_THE
 
     @staticmethod
     def _rotate(x_THE: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ class _Frozen(BaseModel):
 
 
 class TokenPrepending(_Frozen):
-    """Before each layer l with `start <= l < exit`: h[placeholder] := h[last] (arXiv 2412.11556)."""
+    """Before each layer l, start <= l < exit: h[placeholder] := h[last] (arXiv 2412.11556)."""
 
     start: Annotated[int, Field(ge=1)] = 1
     """First layer, 0-based. Before layer 0 the last token has seen nothing, so at least 1."""
@@ -86,9 +86,9 @@ class EncoderConfig(_Frozen):
                     "add <PST> before the text or switch token_prepending off"
                 )
         cp, tp = self.contrastive_prompting, self.token_prepending
-        if cp is not None and tp is not None and tp.on_auxiliary:
-            if not find_auxiliary(cp.auxiliary).has_placeholder:
-                raise ValueError(f"auxiliary prompt {cp.auxiliary!r} has no <PST>; add it")
+        with_auxiliary = cp is not None and tp is not None and tp.on_auxiliary
+        if cp and with_auxiliary and not find_auxiliary(cp.auxiliary).has_placeholder:
+            raise ValueError(f"auxiliary prompt {cp.auxiliary!r} has no <PST>; add it")
         if cp is not None and self.pooling != "last":
             raise ValueError(
                 f"contrastive_prompting acts on the last token, pooling is {self.pooling!r}; "

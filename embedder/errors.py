@@ -1,4 +1,7 @@
-"""Everything that can go wrong in `embedder`: one tree, each message with value, expectation, remedy."""
+"""Everything that can go wrong in `embedder`: one tree.
+
+Each message gives the value, what was expected, and the remedy in one line.
+"""
 
 
 class EmbedderError(Exception):
@@ -6,7 +9,7 @@ class EmbedderError(Exception):
 
 
 class InvalidConfig(EmbedderError):
-    """A setting cannot be right for this model: a layer beyond it, an unknown template, a bad range."""
+    """A setting cannot be right: a layer beyond the model, an unknown template, a bad range."""
 
 
 class ModelUnavailable(EmbedderError):
@@ -22,4 +25,8 @@ class InvalidText(EmbedderError):
 
 
 class NonFiniteActivation(EmbedderError):
-    """The model gave NaN or infinity for a text."""
+    """The model gave NaN or infinity for a text; `index` says for which."""
+
+    def __init__(self, message: str, *, index: int) -> None:
+        super().__init__(message)
+        self.index = index

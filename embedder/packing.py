@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
-
-PLACEHOLDER_ID = -1
-"""Stands in a row for a placeholder token, which has no id in any vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Packing:
     position_T: Tensor
     """int64 (T,): position of each token in its own row."""
     padded_SL: Tensor
-    """int64 (S, L): packed index of each cell; cells after a row's end point at its last token."""
+    """int64 (S, L): packed index of each cell; past a row's end, its last token's."""
     cell_T: Tensor
     """int64 (T,): cell of each packed token in the flattened (S * L) layout."""
 
@@ -67,7 +64,7 @@ def _side_by_side(packed_THE: Tensor, packing: Packing) -> Tensor:
     """(T, H, E) -> (S, H, L, E)."""
     rows, longest = packing.padded_SL.shape
     if packing.tokens == rows * longest:
-        return packed_THE.unflatten(0, (rows, longest)).transpose(1, 2)
+        return packed_THE.reshape(rows, longest, *packed_THE.shape[1:]).transpose(1, 2)
     return packed_THE[packing.padded_SL].transpose(1, 2)
 
 

@@ -66,7 +66,7 @@ class Template:
             )
         if source.count(PLACEHOLDER) > 1:
             raise InvalidConfig(
-                f"template {source!r} has several {PLACEHOLDER}; write it once and set `placeholders`"
+                f"template {source!r} has several {PLACEHOLDER}; write it once, set `placeholders`"
             )
         prefix, after = source.split(SLOT)
         if PLACEHOLDER in after:
@@ -117,7 +117,7 @@ def find_auxiliary(key_or_source: str) -> Template:
 
 
 def normalise_as_papers(text: str) -> str:
-    """What the papers' evaluation does to a sentence before the template; right for their tables only.
+    """What the papers' evaluation does to a sentence first; right for their tables only.
 
     >>> normalise_as_papers('He said "yes"')
     "He said 'yes'"

@@ -6,13 +6,26 @@ not fit is cut from the text's end, never from the template, and is reported per
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tokenizers import Encoding, Tokenizer
 
-from embedder.backbone import Row
 from embedder.errors import InvalidConfig, InvalidText
-from embedder.packing import PLACEHOLDER_ID
 from embedder.prompts import Template
+
+PLACEHOLDER_ID: Final = -1
+"""Stands in a row for a placeholder token, which has no id in any vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt as token ids; placeholder tokens are `PLACEHOLDER_ID`."""
+
+    ids: tuple[int, ...]
+    text_start: int = 0
+    """Index of the first token that belongs to the text."""
+    text_end: int = 0
+    """Index after the last token that belongs to the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +98,7 @@ class PromptTokenizer:
             _check(text, index)
         prompts = [f"{self._before}{text}{self._after}" for text in texts]
         encodings = self._tokenizer.encode_batch(prompts, add_special_tokens=False)
-        return [
-            self._fit(text, encoding) for text, encoding in zip(texts, encodings, strict=True)
-        ]
+        return [self._fit(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by itself, without template."""
@@ -117,8 +128,13 @@ class PromptTokenizer:
     def _text_span(self, text: str, encoding: Encoding) -> tuple[int, int]:
         """First and after-last index of the tokens that hold a character of the text."""
         low, high = len(self._before), len(self._before) + len(text)
-        offsets = encoding.offsets
-        inside = [i for i, (start, end) in enumerate(offsets) if start < high and end > low]
+        if low == high:
+            return 0, 0
+        first, last = encoding.char_to_token(low), encoding.char_to_token(high - 1)
+        if first is not None and last is not None:
+            return first, last + 1
+        # Some tokenizers drop characters (blanks, unknown ones): look at every token instead.
+        inside = [i for i, (start, end) in enumerate(encoding.offsets) if start < high > low < end]
         return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
     def _ids(self, text: str) -> list[int]:

@@ -1,4 +1,7 @@
-"""Everything that can go wrong in `flows`: one tree, each message with value, expectation, remedy."""
+"""Everything that can go wrong in `flows`: one tree.
+
+Each message gives the value, what was expected, and the remedy in one line.
+"""
 
 
 class FlowError(Exception):

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in `search`: one tree, each message with value, expectation, remedy."""
+"""What can go wrong in `search`: one tree; a message gives value, expectation, remedy."""
 
 
 class SearchError(Exception):

@@ -6,7 +6,7 @@ Booleans never match in the embedded engine, so that payloads hold keywords and 
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from search.errors import InvalidRequest
 from search.records import KIND, METADATA
@@ -31,7 +31,7 @@ class Match(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
-    values: tuple[str, ...] | tuple[int, ...]
+    values: tuple[StrictStr, ...] | tuple[StrictInt, ...]
 
 
 class Filter(BaseModel):
@@ -71,7 +71,7 @@ def where(key: str, *values: str | int) -> Filter:
     for value in values:
         if not isinstance(value, expected) or isinstance(value, bool):
             raise InvalidRequest(f"filter {key}={value!r}: expected {kind}")
-    return Filter(must=(Match(key=f"{METADATA}.{key}", values=tuple(values)),))  # type: ignore[arg-type]
+    return Filter(must=(Match(key=f"{METADATA}.{key}", values=tuple(values)),))
 
 
 def parse_filters(expressions: Sequence[str]) -> Filter:
@@ -90,7 +90,9 @@ def parse_filters(expressions: Sequence[str]) -> Filter:
         if not separator or not key or not text:
             raise InvalidRequest(f"filter {expression!r} is not KEY=VALUE; e.g. format=markdown")
         if key not in FILTERABLE:
-            raise InvalidRequest(f"unknown filter key {key!r}; filters know {', '.join(FILTERABLE)}")
+            raise InvalidRequest(
+                f"unknown filter key {key!r}; filters know {', '.join(FILTERABLE)}"
+            )
         value: str | int = text
         if FILTERABLE[key] == "integer":
             try:

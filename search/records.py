@@ -51,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is read back: a stored point, with its vector where it was asked for, and a score if searched."""
+    """What is read back: a point, its vector if asked for, its score if it was searched."""
 
     id: str
     payload: Payload

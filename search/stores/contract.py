@@ -1,7 +1,7 @@
-"""The contract that every store keeps; one test suite (`tests/search/test_stores.py`) runs over all of them.
+"""The contract that every store keeps; `tests/search/test_stores.py` runs over all of them.
 
-A **store** is a place (a folder, a server) that holds collections. A **collection** holds the points
-of one corpus, encoded by one encoder, named by its manifest's fingerprint.
+A **store** is a place (a folder, a server) that holds collections. A **collection** holds the
+points of one corpus, encoded by one encoder, named by its manifest's fingerprint.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,15 +37,25 @@ class Collection(Protocol):
     """One open collection. Every write is durable when the call returns.
 
     Writes raise `InvalidPoint` before anything is sent if a vector has the wrong dimension or a
-    value that is not finite, if a payload is not JSON, or an id is no UUID; `InvalidRequest` for an
-    empty filter in a delete; `StoreUnavailable` if the engine died or cannot be reached.
+    value that is not finite, if a payload is not JSON, or an id is no UUID (`stores.validation`
+    has the whole list); `InvalidRequest` for an empty filter in a delete. Every method raises
+    `InvalidRequest` for a filter on a path without index, `StoreUnavailable` if the engine died or
+    cannot be reached, `CollectionNotFound` if someone deleted the collection meanwhile.
     """
 
     @property
-    def manifest(self) -> Manifest: ...
+    def manifest(self) -> Manifest:
+        """What the collection says of itself."""
+        ...
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Insert or replace points by id. An empty sequence does nothing."""
+        """Insert or replace points by id. An empty sequence does nothing.
+
+        Vectors are stored L2-normalised. Points are written in the order given, so that a head
+        that follows its chunks is never stored without them; a call that fails half-way may have
+        stored the first of them, and can be repeated. One call with a thousand points costs little
+        more than one with ten: each ends with a flush to the disk.
+        """
         ...
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -59,7 +69,8 @@ class Collection(Protocol):
     def set_metadata(self, values: Mapping[str, Mapping[str, Any]]) -> None:
         """Merge each mapping into `metadata` of the point with that id; other keys stay.
 
-        Example: `set_metadata({chunk_id: {"cluster": 3}})`.
+        A value replaces the key's old value, None removes the key; ids that are not there are
+        ignored. Example: `set_metadata({chunk_id: {"cluster": 3}})`.
         """
         ...
 
@@ -93,7 +104,10 @@ class Collection(Protocol):
         ...
 
     def optimize(self) -> None:
-        """Build the vector index where it pays; may take seconds to minutes, changes no answer's meaning."""
+        """Build the vector index where it pays; takes up to minutes, changes no answer's meaning.
+
+        Afterwards a search that is not `exact` may miss a few of the nearest chunks.
+        """
         ...
 
     def close(self) -> None:
@@ -118,13 +132,20 @@ class Store(Protocol):
         ...
 
     def open(self, name: str) -> Collection:
-        """Open a collection. Raises `CollectionNotFound`, `StoreInUse`, `StoreUnavailable`."""
+        """Open a collection; one that is open already may come back as the same object.
+
+        Raises `CollectionNotFound`, `StoreInUse`, and `StoreUnavailable`, also for a schema version
+        that this program does not know.
+        """
         ...
 
     def delete(self, name: str) -> None:
-        """Delete a collection and all it holds. Raises `CollectionNotFound`, `StoreInUse`."""
+        """Delete a collection and all it holds, closing it first if this store has it open.
+
+        Raises `CollectionNotFound`, `StoreInUse`.
+        """
         ...
 
     def close(self) -> None:
-        """Close the store and every collection opened through it."""
+        """Close the store and every collection opened through it; closing twice is harmless."""
         ...

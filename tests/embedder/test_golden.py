@@ -1,4 +1,4 @@
-"""Our packed loop gives the vectors of the official Token Prepending and Contrastive Prompting code.
+"""Our packed loop gives the vectors of the official TP and CP code.
 
 Each folder holds `case.json` (token rows and settings), `model/` (a tiny random decoder) and
 `expected.npz` (the official code's raw embeddings, float32). Further folders of the same form come
@@ -15,9 +15,9 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from embedder.backbone import Backbone, Row
+from embedder.backbone import Backbone
 from embedder.config import ContrastivePrompting, EncoderConfig, TokenPrepending
-from embedder.packing import PLACEHOLDER_ID
+from embedder.tokens import PLACEHOLDER_ID, Row
 
 HERE = Path(__file__).parent.parent / "golden"
 FOLDERS = sorted(p for p in HERE.iterdir() if p.is_dir()) + [

@@ -1,0 +1,27 @@
+"""Batches by tokens, not by texts: sorted by length, bounded by a budget."""
+
+from collections.abc import Iterator, Sequence
+
+TOKEN_BUDGET = 8192
+"""Tokens per batch, templates and auxiliary prompts included."""
+
+
+def by_token_budget(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[list[int]]:
+    """Indices of the texts of each batch, longest texts first.
+
+    The longest go first so that what does not fit in memory fails at once, not after an hour. A
+    text longer than the budget makes a batch of its own. Every index comes exactly once.
+
+    >>> list(by_token_budget([3, 9, 4], budget=8))
+    [[1], [2, 0]]
+    """
+    batch: list[int] = []
+    used = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if batch and used + lengths[index] > budget:
+            yield batch
+            batch, used = [], 0
+        batch.append(index)
+        used += lengths[index]
+    if batch:
+        yield batch

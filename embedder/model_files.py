@@ -1,0 +1,119 @@
+"""Where a model's files lie, whether they are safe and whole, and their digests. No torch.
+
+Weights are read from safetensors only; pickled weights can run code when they are loaded and are
+refused, as is code that a model repository brings along.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from embedder.errors import ModelUnavailable
+
+HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+"""`owner/name`, as model hubs write it."""
+
+NEEDED: Final = ("*.safetensors", "*.json")
+"""What is fetched from a hub: no pickles, no code."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model folder that was found complete: config, safetensors, fast tokenizer."""
+
+    folder: Path
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "ModelFiles":
+        """Check a folder.
+
+        Raises:
+            ModelUnavailable: something that is needed is not there, or only in an unsafe form.
+        """
+        if not folder.is_dir():
+            raise ModelUnavailable(f"encoder folder {str(folder)!r} does not exist")
+        if not (folder / "config.json").is_file():
+            raise ModelUnavailable(
+                f"encoder folder {str(folder)!r} has no config.json; expected a transformers model"
+            )
+        if not list(folder.glob("*.safetensors")):
+            pickled = sorted(p.name for pattern in ("*.bin", "*.pt") for p in folder.glob(pattern))
+            found = f"only pickled weights ({', '.join(pickled[:3])})" if pickled else "no weights"
+            raise ModelUnavailable(
+                f"encoder folder {str(folder)!r} has {found}; expected *.safetensors: "
+                "save the model with save_pretrained()"
+            )
+        if not (folder / "tokenizer.json").is_file():
+            raise ModelUnavailable(
+                f"encoder folder {str(folder)!r} has no tokenizer.json; expected a fast tokenizer: "
+                "save it with AutoTokenizer(...).save_pretrained()"
+            )
+        return cls(folder)
+
+    @classmethod
+    def from_hub(cls, hub_id: str) -> "ModelFiles":
+        """Find a model in the hub's local cache, or fetch it, since the user named it.
+
+        Raises:
+            ModelUnavailable: it is neither cached nor reachable, or not complete.
+        """
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            folder = snapshot_download(hub_id, allow_patterns=list(NEEDED), local_files_only=True)
+        except (LocalEntryNotFoundError, OSError):
+            try:
+                folder = snapshot_download(hub_id, allow_patterns=list(NEEDED))
+            except (HfHubHTTPError, OSError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise ModelUnavailable(
+                    f"model {hub_id!r} is not cached and cannot be fetched ({reason}); give a "
+                    "local folder, or fetch it where there is a network"
+                ) from error
+        return cls.in_folder(Path(folder))
+
+    @cached_property
+    def architecture(self) -> dict[str, Any]:
+        """The parsed `config.json`.
+
+        Raises:
+            ModelUnavailable: it is not a JSON object, or names no `model_type`.
+        """
+        path = self.folder / "config.json"
+        try:
+            parsed = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelUnavailable(f"{str(path)!r} cannot be read as JSON: {error}") from error
+        if not isinstance(parsed, dict) or "model_type" not in parsed:
+            raise ModelUnavailable(
+                f"{str(path)!r} names no model_type; expected a decoder's config"
+            )
+        return parsed
+
+    @property
+    def layers(self) -> int:
+        """How many decoder layers the model has."""
+        return int(self.architecture["num_hidden_layers"])
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self.architecture["hidden_size"])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over config, weights and tokenizer: their names, sizes and bytes."""
+        hasher = hashlib.sha256()
+        names = ["config.json", "tokenizer.json"]
+        names += sorted(p.name for p in self.folder.glob("*.safetensors"))
+        for name in names:
+            path = self.folder / name
+            hasher.update(f"{name}\x1f{path.stat().st_size}\x1f".encode())
+            with path.open("rb") as file:
+                hasher.update(hashlib.file_digest(file, "sha256").digest())
+        return hasher.hexdigest()

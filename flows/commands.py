@@ -1,0 +1,170 @@
+"""What the commands do, between the options that were read and the results that are printed."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from flows.errors import FlowError, InvalidInput
+from flows.ingestion import Ingestion, IngestReport, IngestRequest
+from flows.orchestration import PrefectAPI, no_heartbeat
+from flows.progress import Progress
+from flows.session import DEFAULT_ENCODER, Target, running
+from flows.settings import Settings
+from search.filters import Filter, of_kind
+from search.records import KIND_CHUNK, KIND_HEAD
+from search.service import SearchResult, search
+from search.stores.locate import open_store
+
+if TYPE_CHECKING:
+    from flows.clustering.report import ClusterReport
+
+PREFECT_HOME: Final = ".prefect"
+REPORTS: Final = "reports"
+
+
+def run_ingest(sources: Sequence[str], target: Target, progress: Progress) -> IngestReport:
+    """Compare, and run the flow if there is anything to do.
+
+    A run that finds everything unchanged starts neither Prefect nor torch.
+    """
+    request = IngestRequest(sources=tuple(sources), target=target)
+    with running(target) as session:
+        session.progress = progress
+        ingestion = Ingestion.begin(request, session)
+        if ingestion.plan.is_done:
+            return ingestion.finish()
+        api = PrefectAPI.start(_state_folder(target.store) / PREFECT_HOME)
+        if ingestion.plan.store:
+            progress.stage(f"loading encoder {session.specification.name}")
+            session.encoder()
+        progress.stage("starting Prefect")
+        api.wait()
+        from flows.ingest import ingest_flow
+
+        with no_heartbeat():
+            return ingest_flow(request)
+
+
+def run_cluster(
+    target: Target, progress: Progress, *, k: int | None, seed: int, report: str | None
+) -> "ClusterReport":
+    """Run the clustering flow over a collection that exists."""
+    with running(target) as session:
+        session.progress = progress
+        chunks = session.existing_collection().count(of_kind(KIND_CHUNK))
+        if k is not None and k > chunks:
+            raise InvalidInput(
+                f"k is {k}; collection {target.collection!r} has {chunks} chunks; use 1 to {chunks}"
+            )
+        state = _state_folder(target.store)
+        api = PrefectAPI.start(state / PREFECT_HOME)
+        progress.stage("starting Prefect")
+        api.wait()
+        from flows.cluster import ClusterRequest, cluster_flow
+
+        folder = report or str(state / REPORTS / target.collection)
+        with no_heartbeat():
+            return cluster_flow(ClusterRequest(target=target, k=k, seed=seed, report=folder))
+
+
+def run_search(
+    query: str, target: Target, *, limit: int, where: Filter, by_document: bool
+) -> tuple[SearchResult, str]:
+    """Answer a query with the collection's encoder; returns the result and the encoder's name."""
+    with running(target) as session:
+        collection = session.existing_collection()
+        result = search(
+            collection,
+            session.encoder(),
+            query,
+            limit=limit,
+            where=where,
+            by_document=by_document,
+        )
+        return result, session.specification.name
+
+
+def run_encode(
+    encoder: str | None, kind: str, out: str, lines: IO[bytes], *, quiet: bool
+) -> dict[str, Any]:
+    """Encode one text a line into `out`; row i belongs to line i."""
+    from embedder.specification import specify
+
+    if kind not in ("query", "document"):
+        raise InvalidInput(f"--kind {kind!r}: expected query or document")
+    path = Path(out)
+    if path.suffix != ".npy":
+        raise InvalidInput(f"--out {out!r}: expected a file name that ends in .npy")
+    if not path.parent.is_dir():
+        raise InvalidInput(f"--out {out!r}: its folder does not exist; make it first")
+    specification = specify(encoder or DEFAULT_ENCODER)
+    try:
+        texts = lines.read().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"standard input is not UTF-8 at byte {error.start}; convert it first"
+        ) from None
+    texts = [text.removesuffix("\r") for text in (texts[:-1] if texts[-1] == "" else texts)]
+    if not texts:
+        raise InvalidInput("standard input is empty; expected one text a line")
+
+    import numpy as np
+
+    from embedder.encoder import Encoder
+
+    model = Encoder(specification)
+    began = time.perf_counter()
+    encoding = model.encode_with_counts(
+        texts, prompt_name="query" if kind == "query" else "document", show_progress_bar=not quiet
+    )
+    seconds = time.perf_counter() - began
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npy")
+    try:
+        np.save(temporary, encoding.vectors)
+        temporary.replace(path)
+    except OSError as error:
+        raise FlowError(
+            f"cannot write {out!r}: {error.strerror}; check rights and space"
+        ) from error
+    return {
+        "encoder": specification.name,
+        "fingerprint": specification.fingerprint,
+        "kind": kind,
+        "texts": len(texts),
+        "dimension": model.dimension,
+        "tokens": int(encoding.tokens.sum()),
+        "truncated": int(encoding.truncated.sum()),
+        "seconds": round(seconds, 3),
+        "out": out,
+    }
+
+
+def describe_collection(name: str, settings: Settings) -> dict[str, Any]:
+    """What a collection holds and which encoder built it."""
+    store = open_store(settings.store, api_key=settings.api_key)
+    try:
+        collection = store.open(name)
+        manifest = collection.manifest
+        return {
+            "name": manifest.name,
+            "store": store.location,
+            "documents": collection.count(of_kind(KIND_HEAD)),
+            "chunks": collection.count(of_kind(KIND_CHUNK)),
+            "dimension": manifest.dimension,
+            "encoder": manifest.encoder,
+            "fingerprint": manifest.fingerprint,
+            "schema_version": manifest.schema_version,
+            "created_at": manifest.created_at,
+        }
+    finally:
+        store.close()
+
+
+def _state_folder(store: str) -> Path:
+    """Where runs keep what is not in the store: beside it, or in the user's state folder."""
+    if "://" not in store:
+        return Path(store)
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "sextant"

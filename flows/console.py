@@ -1,0 +1,123 @@
+"""What people read on the terminal: summaries, hits, clusters, and errors in one line."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from flows.progress import Lines, Live, Progress, Silent
+
+if TYPE_CHECKING:
+    from flows.clustering.report import ClusterReport
+    from flows.ingestion import IngestReport
+    from search.records import Hit
+    from search.stores.contract import Manifest
+
+SNIPPET_CHARACTERS: Final = 240
+QUARANTINE_SHOWN: Final = 20
+
+
+def say(text: str) -> None:
+    """A line of a result, on standard output."""
+    print(text, flush=True)  # noqa: T201 - this module is the only one that prints
+
+
+def complain(text: str) -> None:
+    """A line for the person at the terminal, on standard error."""
+    print(f"sextant: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Progress]:
+    """A live bar on a terminal, plain lines elsewhere, nothing if quiet; on standard error."""
+    if quiet:
+        yield Silent()
+    elif sys.stderr.isatty():
+        with Live() as bar:
+            yield bar
+    else:
+        yield Lines()
+
+
+def show_ingest(report: "IngestReport") -> None:
+    """The summary of an ingest."""
+    documents, chunks = report.documents, report.chunks
+    say(
+        f"{documents.seen} documents seen: {documents.stored} stored, "
+        f"{documents.unchanged} unchanged, {documents.quarantined} quarantined; "
+        f"{documents.removed} removed"
+    )
+    rate = f" ({report.tokens / report.seconds:,.0f} tokens/s)" if report.tokens else ""
+    say(
+        f"{chunks.stored} chunks stored, {chunks.removed} removed; "
+        f"{report.tokens:,} tokens in {report.seconds:.1f} s{rate}"
+    )
+    say(f"collection {report.collection!r}, encoder {report.encoder!r}")
+    if report.ignored:
+        left_out = ", ".join(f"{count} {why}" for why, count in report.ignored.items())
+        say(f"left out, not documents: {left_out}")
+    for warning in report.warnings:
+        say(f"warning: {warning}")
+    for entry in report.quarantine[:QUARANTINE_SHOWN]:
+        say(f"quarantined: {entry.source}: {entry.reason}")
+    if len(report.quarantine) > QUARANTINE_SHOWN:
+        say(f"... and {len(report.quarantine) - QUARANTINE_SHOWN} more (--json lists all)")
+
+
+def show_hits(query: str, hits: "Sequence[Hit]", *, indent: str = "") -> None:
+    """Hits, each with its score, title, exact place and the beginning of its text."""
+    if not hits:
+        say(f"{indent}nothing found for {query!r}")
+    for hit in hits:
+        say(f"{indent}{hit.rank:>2}. {hit.score:.3f}  {hit.title}")
+        say(f"{indent}    {hit.source}:{hit.start}-{hit.end}")
+        say(f"{indent}    {one_line(hit.text, SNIPPET_CHARACTERS)}")
+
+
+def show_clusters(report: "ClusterReport") -> None:
+    """A table of clusters."""
+    say(f"{len(report.clusters)} clusters of {report.chunks} chunks, {report.outliers} outliers")
+    rows = [
+        [str(c.id), str(c.size), c.name, c.exemplars[0].title if c.exemplars else ""]
+        for c in report.clusters
+    ]
+    table(["id", "chunks", "name", "most typical document"], rows)
+    say(f"report: {report.report}")
+
+
+def show_collections(manifests: "Sequence[Manifest]", location: str) -> None:
+    """A table of collections."""
+    if not manifests:
+        say(f"no collection in {location} yet; `sextant ingest SOURCE` makes one")
+        return
+    rows = [
+        [m.name, str(m.encoder.get("name", "")), str(m.dimension), m.fingerprint[:12], m.created_at]
+        for m in manifests
+    ]
+    table(["name", "encoder", "dimension", "fingerprint", "created"], rows)
+
+
+def show_fields(fields: dict[str, Any]) -> None:
+    """Names and values, one a line."""
+    width = max(len(name) for name in fields)
+    for name, value in fields.items():
+        say(f"{name:<{width}}  {value}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns padded to their widest cell, at most 60 characters each."""
+    cells = [[one_line(cell, 60) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in cells:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def one_line(text: str, limit: int) -> str:
+    r"""Text on one line, at most `limit` characters, control characters out.
+
+    >>> one_line("a\n  b\x1b[31m", 60)
+    'a b[31m'
+    """
+    flat = " ".join(text.split())
+    flat = "".join(character for character in flat if character.isprintable())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"

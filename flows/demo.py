@@ -1,0 +1,44 @@
+"""The demonstration: real documentation that is on any machine, through the whole of Sextant."""
+
+from typing import Final
+
+from flows import console
+from flows.commands import run_cluster, run_ingest, run_search
+from flows.documents.python_sources import PYTHON_PACKAGES, PYTHON_STDLIB
+from flows.progress import Progress
+from flows.session import Target
+from search.filters import Filter
+
+QUERIES: Final = (
+    "download a file over http",
+    "run several tasks at the same time",
+    "how similar are two pieces of text",
+)
+
+
+def run_demo(target: Target, progress: Progress) -> int:
+    """Ingest, cluster, search; returns the exit code.
+
+    A module that cannot be parsed is reported and does not make the demonstration fail.
+    """
+    console.say("Ingesting the documentation of this Python and of its installed packages")
+    report = run_ingest([PYTHON_PACKAGES, PYTHON_STDLIB], target, progress)
+    console.show_ingest(report)
+
+    console.say("\nClustering")
+    clusters = run_cluster(target, progress, k=None, seed=0, report=None)
+    console.show_clusters(clusters)
+
+    console.say("\nSearching")
+    for query in QUERIES:
+        result, _ = run_search(query, target, limit=3, where=Filter(), by_document=True)
+        console.say(f"\n  {query!r} ({result.timings_ms['total']:.0f} ms)")
+        console.show_hits(query, result.hits, indent="  ")
+
+    place = f"--collection {target.collection} --store {target.store}"
+    console.say("\nTry next:")
+    console.say(f'  sextant search "parse command line arguments" {place}')
+    console.say(f"  sextant collections show {target.collection} --store {target.store}")
+    console.say(f"  sextant ingest YOUR_FOLDER --store {target.store}")
+    console.say(f"  less {clusters.report}")
+    return 0

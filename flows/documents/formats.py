@@ -1,0 +1,51 @@
+"""Which format a file has, told from its name alone: the one table of suffixes."""
+
+from pathlib import PurePosixPath
+from typing import Final, Literal
+
+Format = Literal["text", "markdown", "html", "restructuredtext", "python-metadata", "python-module"]
+
+FORMAT_OF_SUFFIX: Final[dict[str, Format]] = {
+    ".txt": "text",
+    ".text": "text",
+    ".log": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".mdx": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".rst": "restructuredtext",
+    ".rest": "restructuredtext",
+}
+"""Suffix in lower case -> format. The two `python-*` formats come from `python:` sources only."""
+
+_TEXT_NAMES_LIST: Final = (
+    "README LICENSE LICENCE COPYING NOTICE AUTHORS CONTRIBUTORS CONTRIBUTING CHANGES "
+    "CHANGELOG HISTORY NEWS INSTALL TODO"
+)
+TEXT_NAMES: Final = frozenset(_TEXT_NAMES_LIST.split())
+"""Names that hold prose although they have no suffix; `LICENSE-MIT` counts as `LICENSE`."""
+
+NO_SUFFIX: Final = "(no suffix)"
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file name in lower case with its dot, or `(no suffix)`."""
+    return PurePosixPath(name).suffix.lower() or NO_SUFFIX
+
+
+def format_of(name: str) -> Format | None:
+    """The format of a file by its name; None where no parser takes it.
+
+    Examples: `guide.MD` -> markdown, `LICENSE-MIT` -> text, `photo.png` -> None.
+    """
+    suffix = suffix_of(name)
+    if suffix == NO_SUFFIX:
+        return "text" if name.split("-")[0].upper() in TEXT_NAMES else None
+    return FORMAT_OF_SUFFIX.get(suffix)
+
+
+def supported_suffixes() -> str:
+    """The suffixes that have a parser, for messages: `.txt .text ...`."""
+    return " ".join(FORMAT_OF_SUFFIX)

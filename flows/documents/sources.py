@@ -1,0 +1,128 @@
+"""From SOURCE strings (folders, files, `python:packages`, `python:stdlib`) to documents."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.documents.folders import list_folder
+from flows.documents.formats import format_of, supported_suffixes
+from flows.documents.listing import Listing, RootListing
+from flows.documents.python_sources import (
+    PYTHON_PACKAGES,
+    PYTHON_STDLIB,
+    list_packages,
+    list_stdlib,
+)
+from flows.documents.source_document import (
+    SourceDocument,
+    kind_of,
+    printable,
+    reason_of,
+)
+from flows.errors import InvalidInput
+
+
+def discover(sources: Sequence[str]) -> Listing:
+    """Name every document of the sources; read none.
+
+    A source given twice counts once. What is left out is counted or listed with a reason, so that
+    nothing is silent.
+
+    Raises:
+        InvalidInput: No source; a source that is missing, neither file nor folder, or a file
+            without a parser; two documents with one id; one document from two sources.
+    """
+    if not sources:
+        raise InvalidInput("no source given; expected folders, files, or python:packages")
+    roots: dict[str, RootListing] = {}
+    for source in sources:
+        listing = _list(source)
+        roots.setdefault(listing.root, listing)
+    documents = [document for root in roots.values() for document in root.documents]
+    _refuse_duplicates(documents)
+    ignored: Counter[str] = Counter()
+    for root in roots.values():
+        ignored.update(root.ignored)
+    return Listing(
+        documents=tuple(sorted(documents, key=lambda document: document.doc_id)),
+        ignored=dict(sorted(ignored.items())),
+        unreadable=tuple(entry for root in roots.values() for entry in root.unreadable),
+        roots=tuple(roots),
+        complete={name: root.complete for name, root in roots.items()},
+    )
+
+
+def _list(source: str) -> RootListing:
+    if source == PYTHON_PACKAGES:
+        return list_packages()
+    if source == PYTHON_STDLIB:
+        return list_stdlib()
+    shown = printable(source)
+    if source.startswith("python:"):
+        raise InvalidInput(
+            f"source {shown!r}: unknown; expected {PYTHON_PACKAGES} or {PYTHON_STDLIB}"
+        )
+    if not source or "\0" in source:
+        raise InvalidInput(f"source {shown!r}: not a path; give a folder or a file")
+    # The link itself is the root's identity, not what it leads to: `docs -> docs-v2` stays `docs`.
+    path = Path(os.path.abspath(source))  # noqa: PTH100 - Path.absolute keeps `..`
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InvalidInput(
+            f"source {shown!r}: no such file or folder; "
+            f"check the path (the working folder is {printable(str(Path.cwd()))})"
+        ) from error
+    except OSError as error:
+        raise InvalidInput(f"source {shown!r}: {reason_of(error)}") from error
+    if stat.S_ISDIR(status.st_mode):
+        if not path.name:
+            raise InvalidInput(
+                f"source {shown!r}: the whole file system is no source; give a folder in it"
+            )
+        return list_folder(str(path))
+    if stat.S_ISREG(status.st_mode):
+        return _list_file(path, size=status.st_size)
+    raise InvalidInput(
+        f"source {shown!r}: {kind_of(status.st_mode)}; expected a folder or a regular file"
+    )
+
+
+def _list_file(path: Path, *, size: int) -> RootListing:
+    file_format = format_of(path.name)
+    if file_format is None:
+        raise InvalidInput(
+            f"source {printable(str(path))!r}: no parser for {printable(path.suffix)!r} files; "
+            f"expected one of {supported_suffixes()}"
+        )
+    shown = printable(str(path))
+    document = SourceDocument(
+        doc_id=printable(path.name),
+        source=shown,
+        root=shown,
+        format=file_format,
+        size=size,
+        path=str(path),
+        refusal="" if shown == str(path) else "its file or folder name is not UTF-8; rename it",
+    )
+    return RootListing(root=shown, documents=[document])
+
+
+def _refuse_duplicates(documents: Sequence[SourceDocument]) -> None:
+    by_id: dict[str, SourceDocument] = {}
+    by_source: dict[str, SourceDocument] = {}
+    for document in documents:
+        twin = by_source.setdefault(document.source, document)
+        if twin is not document:
+            raise InvalidInput(
+                f"{document.source!r} lies in two sources, {twin.root!r} and {document.root!r}; "
+                "give only the outer one"
+            )
+        namesake = by_id.setdefault(document.doc_id, document)
+        if namesake is not document:
+            raise InvalidInput(
+                f"{namesake.source!r} and {document.source!r} would both be {document.doc_id!r}; "
+                "rename one of the two sources, or give the folder that holds both"
+            )

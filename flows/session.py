@@ -1,0 +1,240 @@
+"""What one run works with, opened once per process: store, collection, encoder, chunker.
+
+Prefect's tasks run in threads of the flow's process; they find the session here rather than in
+their parameters, which Prefect would copy and store.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from embedder.specification import EncoderSpecification, specify
+from flows.documents.chunking import CHUNKER_VERSION, Chunker
+from flows.documents.parsing import PARSER_VERSION
+from flows.errors import FlowError, InvalidInput
+from flows.heads import Head, read_heads
+from flows.plan import Plan
+from flows.progress import Progress, Silent
+from flows.settings import Settings, load_settings
+from search.collections import require_fingerprint
+from search.errors import CollectionNotFound
+from search.stores.contract import Collection, Manifest, Store
+from search.stores.locate import open_store
+from search.stores.manifests import check_name
+
+if TYPE_CHECKING:
+    from embedder.encoder import Encoder, Encoding
+
+DEFAULT_ENCODER: Final = "starter"
+
+
+class Target(BaseModel):
+    """Which collection, where, and how texts become its vectors. A flow's parameter: no secrets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: str
+    collection: str
+    encoder: str | None = None
+    """None: the collection's own, or the starter for a new one."""
+    chunk_tokens: int
+    chunk_overlap: int
+    max_document_mb: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Target":
+        """The part of the settings that a run depends on."""
+        return cls(**settings.model_dump(include=set(cls.model_fields)))
+
+
+@dataclass
+class Session:
+    """Store, collection, encoder and chunker of one run; `close` when done.
+
+    Raises, when opened or at first use:
+        FingerprintMismatch: the collection was built by another encoder.
+        SearchError, EmbedderError: the store or the encoder cannot be used.
+    """
+
+    target: Target
+    store: Store
+    specification: EncoderSpecification
+    collection: Collection | None
+    """None until `ensure_collection`: a run that stores nothing creates nothing."""
+    run_id: str = field(default_factory=lambda: uuid4().hex[:12])
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    began: float = field(default_factory=time.perf_counter)
+    """Of `time.perf_counter`, seconds."""
+    progress: Progress = field(default_factory=Silent)
+    plans: dict[tuple[str, ...], Plan] = field(default_factory=dict)
+    """By sources: a command that has planned hands its plan to the flow."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _encoding: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, target: Target, *, api_key: SecretStr | None = None) -> "Session":
+        """Open the store, look the collection up, and resolve the encoder; load no weights."""
+        check_name(target.collection)
+        store = open_store(target.store, api_key=api_key)
+        try:
+            collection = store.open(target.collection)
+        except CollectionNotFound:
+            return cls(target, store, specify(target.encoder or DEFAULT_ENCODER), None)
+        try:
+            manifest = collection.manifest
+            specification = encoder_of(manifest, target.encoder)
+            require_fingerprint(
+                manifest, specification.fingerprint, current_encoder=specification.name
+            )
+        except Exception:
+            store.close()
+            raise
+        return cls(target, store, specification, collection)
+
+    def ensure_collection(self) -> Collection:
+        """The collection, created if it is not there."""
+        with self._lock:
+            if self.collection is None:
+                self.collection = self.store.create(
+                    Manifest(
+                        name=self.target.collection,
+                        dimension=self.specification.files.dimension,
+                        fingerprint=self.specification.fingerprint,
+                        encoder=self.specification.describe(),
+                        created_at=self.started_at,
+                    )
+                )
+            return self.collection
+
+    def existing_collection(self) -> Collection:
+        """The collection, which must be there.
+
+        Raises:
+            CollectionNotFound: it is not.
+        """
+        if self.collection is None:
+            raise CollectionNotFound(
+                f"no collection {self.target.collection!r} in {self.store.location}; "
+                "ingest first, or check the name (`sextant collections list`)"
+            )
+        return self.collection
+
+    @cached_property
+    def heads(self) -> dict[str, Head]:
+        """What the store held when the run began, by document id."""
+        return read_heads(self.collection) if self.collection is not None else {}
+
+    @property
+    def recipe(self) -> str:
+        """Everything besides a document's bytes that decides its chunks, as one readable word."""
+        target = self.target
+        return (
+            f"parser {PARSER_VERSION}, chunker {CHUNKER_VERSION}, "
+            f"{target.chunk_tokens} tokens, overlap {target.chunk_overlap}"
+        )
+
+    @property
+    def max_document_bytes(self) -> int:
+        """Larger documents are rejected."""
+        return self.target.max_document_mb * 1024 * 1024
+
+    def encoder(self) -> "Encoder":
+        """The encoder, loaded once; importing torch takes its seconds only now."""
+        with self._lock:
+            return load_encoder(self.specification)
+
+    def encode_documents(self, texts: Sequence[str]) -> "Encoding":
+        """Encode chunks, one caller at a time: it uses every core; others parse meanwhile."""
+        encoder = self.encoder()
+        with self._encoding:
+            return encoder.encode_with_counts(texts, prompt_name="document")
+
+    def chunker(self) -> Chunker:
+        """A chunker bounded by what the encoder takes. One per thread: it is not shared.
+
+        Raises:
+            InvalidInput: the encoder takes fewer tokens than a chunk is to have.
+        """
+        encoder = self.encoder()
+        wanted, room = self.target.chunk_tokens, encoder.max_text_tokens
+        if wanted > room:
+            raise InvalidInput(
+                f"chunk_tokens is {wanted}; this encoder takes {room} tokens of text; lower it"
+            )
+        return Chunker(encoder.tokenizer_json, max_tokens=wanted, overlap=self.target.chunk_overlap)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+
+def encoder_of(manifest: Manifest, wanted: str | None) -> EncoderSpecification:
+    """The encoder asked for, or else the one that the collection says built it."""
+    built = manifest.encoder
+    if wanted is None or wanted == built.get("name"):
+        return specify(str(built["name"]), built["config"])
+    return specify(wanted)
+
+
+_lock = threading.Lock()
+_current: Session | None = None
+_depth = 0
+
+
+@contextmanager
+def running(target: Target) -> Iterator[Session]:
+    """The process's session: opened by the outermost block, shared by inner ones.
+
+    A command prepares a run and the flow that it calls carries it out: both say `with running`, and
+    meet in one session.
+
+    Raises:
+        FlowError: a session for another target is open in this process.
+        SearchError, EmbedderError: see `Session.open`.
+    """
+    global _current, _depth
+    with _lock:
+        if _current is None:
+            _current = Session.open(target, api_key=load_settings().api_key)
+        elif _current.target != target:
+            raise FlowError(
+                f"this process works on collection {_current.target.collection!r}; "
+                "run one flow at a time, or use another process"
+            )
+        _depth += 1
+        session = _current
+    try:
+        yield session
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                _current = None
+                session.close()
+
+
+def current() -> Session:
+    """The session that the running flow has opened: for its tasks, in whatever thread.
+
+    Raises:
+        FlowError: no flow is running in this process.
+    """
+    if _current is None:
+        raise FlowError("no run is open in this process; tasks run inside their flow's process")
+    return _current
+
+
+@lru_cache(maxsize=1)
+def load_encoder(specification: EncoderSpecification) -> "Encoder":
+    """The process's encoder: weights are loaded once, whatever number of runs follow."""
+    from embedder.encoder import Encoder
+
+    return Encoder(specification)

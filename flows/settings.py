@@ -1,0 +1,87 @@
+"""Settings: options first, then `SEXTANT_*` variables, then `sextant.toml`, then defaults."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from flows.errors import InvalidInput
+
+SETTINGS_FILE: Final = "sextant.toml"
+ENVIRONMENT_PREFIX: Final = "SEXTANT_"
+
+
+class Settings(BaseSettings):
+    """Everything a command can be told; every default stands here and nowhere else."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, toml_file=SETTINGS_FILE, extra="forbid", frozen=True
+    )
+
+    collection: str = "docs"
+    encoder: str | None = None
+    """None: the collection's own, or the starter for a new one."""
+    store: str = ".sextant"
+    """A folder, or the http(s) address of a Qdrant server."""
+    api_key: SecretStr | None = None
+    """The Qdrant server's key."""
+    chunk_tokens: Annotated[int, Field(ge=16, le=4096)] = 160
+    """Hard bound on a chunk, in the encoder's own tokens."""
+    chunk_overlap: Annotated[int, Field(ge=0)] = 0
+    """Most tokens that a chunk repeats of the one before it."""
+    max_document_mb: Annotated[int, Field(ge=1)] = 20
+    """A larger document goes to quarantine, in MiB."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options, environment, file; no dotenv, no secrets folder."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**options: Any) -> Settings:
+    """The settings in force; options that are None were not given.
+
+    Raises:
+        InvalidInput: a value is wrong, or `sextant.toml` is no TOML or names an unknown setting.
+    """
+    import tomllib
+
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"{SETTINGS_FILE} is not TOML: {error}; correct or remove it") from None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{SETTINGS_FILE} is not UTF-8: {error}; save it as UTF-8") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InvalidInput(
+                f"unknown setting {name!r} in {SETTINGS_FILE}; "
+                f"settings are {', '.join(Settings.model_fields)}"
+            ) from None
+        value = first["msg"][0].lower() + first["msg"][1:]
+        source = "option" if name in options and options[name] is not None else _source(name)
+        raise InvalidInput(f"setting {name!r} ({source}): {value}") from None
+
+
+def _source(name: str) -> str:
+    import os
+
+    variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
+    if any(key.upper() == variable for key in os.environ):
+        return variable
+    return SETTINGS_FILE if Path(SETTINGS_FILE).exists() else "default"

@@ -1,0 +1,184 @@
+"""An open collection of the embedded store: requests checked, and sent to its worker process."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from search.filters import Filter
+from search.records import METADATA, Payload, Point, Record
+from search.stores import validation
+from search.stores.contract import Manifest
+from search.stores.edge_process import EngineProcess
+from search.stores.edge_wire import (
+    Conditions,
+    Count,
+    Delete,
+    DeleteWhere,
+    Merge,
+    Optimize,
+    Retrieve,
+    Row,
+    Scroll,
+    Search,
+    Upsert,
+)
+
+POINTS_PER_UPSERT: Final = 1024
+IDS_PER_REQUEST: Final = 10_000
+INDEX_FROM_POINTS: Final = 50_000
+"""Below this an exact scan takes a few milliseconds, and an index would not pay."""
+
+READ_SECONDS: Final = 60.0
+WRITE_SECONDS: Final = 300.0
+
+Item = TypeVar("Item")
+
+
+class EdgeCollection:
+    """One open collection of an `EdgeStore`; see `contract.Collection`. Threads may share it."""
+
+    def __init__(self, manifest: Manifest, engine: EngineProcess) -> None:
+        self._manifest = manifest
+        self._engine = engine
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the collection says of itself."""
+        return self._manifest
+
+    @property
+    def worker_pid(self) -> int:
+        """The process id of the engine, for diagnosis."""
+        return self._engine.pid
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._engine.is_closed
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Insert or replace points; on the disk when this returns."""
+        checked = validation.check_points(points, dimension=self._manifest.dimension)
+        for batch in _batches(checked, POINTS_PER_UPSERT):
+            is_last = batch[-1] is checked[-1]
+            vectors = [point.vector for point in batch]
+            request = Upsert(
+                ids=[point.id for point in batch],
+                has_vector=[vector is not None for vector in vectors],
+                vectors=b"".join(vector.tobytes() for vector in vectors if vector is not None),
+                payloads=[point.payload for point in batch],
+                flush=is_last,
+            )
+            self._engine.write(request, timeout_seconds=WRITE_SECONDS)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete points by id."""
+        checked = [validation.check_id(identifier) for identifier in ids]
+        for batch in _batches(checked, IDS_PER_REQUEST):
+            self._engine.write(Delete(ids=batch), timeout_seconds=WRITE_SECONDS)
+
+    def delete_where(self, where: Filter) -> None:
+        """Delete every point that matches."""
+        conditions = _conditions(validation.check_delete_filter(where))
+        self._engine.write(DeleteWhere(conditions=conditions), timeout_seconds=WRITE_SECONDS)
+
+    def set_metadata(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Merge metadata into points, those with equal changes together."""
+        groups: dict[str, tuple[Payload, list[str]]] = {}
+        for identifier, changes in validation.check_updates(values).items():
+            same = json.dumps(changes, sort_keys=True)
+            groups.setdefault(same, (changes, []))[1].append(identifier)
+        parts = [
+            (changes, part)
+            for changes, ids in groups.values()
+            for part in _batches(ids, IDS_PER_REQUEST)
+        ]
+        for some in _batches(parts, IDS_PER_REQUEST):
+            self._engine.write(Merge(key=METADATA, groups=some), timeout_seconds=WRITE_SECONDS)
+
+    def search(
+        self,
+        vector: npt.NDArray[np.float32],
+        *,
+        limit: int,
+        where: Filter | None = None,
+        exact: bool = False,
+    ) -> list[Record]:
+        """The `limit` nearest chunks, ordered by (score descending, id)."""
+        query = validation.check_query(vector, dimension=self._manifest.dimension, limit=limit)
+        conditions = _conditions(validation.check_filter(where))
+        request = Search(vector=query.tobytes(), limit=limit, conditions=conditions, exact=exact)
+        return [_record(row) for row in self._engine.read(request, timeout_seconds=READ_SECONDS)]
+
+    def retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
+        """The points with these ids that exist, in the order asked for."""
+        found: dict[str, Record] = {}
+        checked = [validation.check_id(identifier) for identifier in ids]
+        for batch in _batches(list(dict.fromkeys(checked)), POINTS_PER_UPSERT):
+            request = Retrieve(ids=batch, with_vectors=with_vectors)
+            for row in self._engine.read(request, timeout_seconds=READ_SECONDS):
+                found[row[0]] = _record(row)
+        return [found[identifier] for identifier in checked if identifier in found]
+
+    def scroll(
+        self,
+        *,
+        where: Filter | None = None,
+        with_vectors: bool = False,
+        batch_size: int = 1024,
+    ) -> Iterator[Record]:
+        """Every matching point once, ordered by id."""
+        conditions = _conditions(validation.check_filter(where))
+        limit = validation.check_batch_size(batch_size)
+        return self._scroll(conditions, limit=limit, with_vectors=with_vectors)
+
+    def _scroll(
+        self, conditions: Conditions, *, limit: int, with_vectors: bool
+    ) -> Iterator[Record]:
+        offset: str | None = None
+        while True:
+            request = Scroll(
+                conditions=conditions, offset=offset, limit=limit, with_vectors=with_vectors
+            )
+            rows, offset = self._engine.read(request, timeout_seconds=READ_SECONDS)
+            yield from map(_record, rows)
+            if offset is None:
+                return
+
+    def count(self, where: Filter | None = None) -> int:
+        """The exact number of matching points."""
+        conditions = _conditions(validation.check_filter(where))
+        return self._engine.read(Count(conditions=conditions), timeout_seconds=READ_SECONDS)
+
+    def optimize(self) -> None:
+        """Build the vector index from `INDEX_FROM_POINTS` points on; below, return at once."""
+        self._engine.write(Optimize(at_least=INDEX_FROM_POINTS), timeout_seconds=None)
+
+    def close(self) -> None:
+        """End the engine's process, which releases the collection to others."""
+        self._engine.close()
+
+
+def _batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _conditions(where: Filter) -> Conditions:
+    return Conditions(
+        must=tuple((match.key, match.values) for match in where.must),
+        must_not=tuple((match.key, match.values) for match in where.must_not),
+    )
+
+
+def _record(row: Row) -> Record:
+    identifier, payload, vector, score = row
+    return Record(
+        id=identifier,
+        payload=payload,
+        vector=None if vector is None else np.frombuffer(vector, dtype=np.float32),
+        score=score,
+    )

@@ -1,0 +1,61 @@
+"""The lock on an embedded collection: one process at a time, and a readable word on who has it.
+
+The lock is `flock`'s, held by the engine's worker process: the kernel releases it when that process
+ends, however it ends. The file's text only serves the message, and stays behind.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from pathlib import Path
+
+
+class LockHeldError(Exception):
+    """Another process holds the lock; the message says which. Becomes `StoreInUse`."""
+
+
+def acquire(path: Path, *, pid: int, command: str, since: str) -> int:
+    """Take the lock, or fail at once.
+
+    Args:
+        path: The lock file; made if need be, never removed.
+        pid: The process on whose behalf the lock is taken.
+        command: What that process runs.
+        since: Now, ISO 8601.
+
+    Returns:
+        The file descriptor that holds the lock; closing it, or ending the process, releases it.
+
+    Raises:
+        LockHeldError: another process has it.
+        OSError: the file cannot be made.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _describe(os.pread(descriptor, 4096, 0))
+        os.close(descriptor)
+        raise LockHeldError(holder) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    holder_text = json.dumps({"pid": pid, "command": command, "since": since}).encode()
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, holder_text, 0)
+    return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Let the lock go; a descriptor already closed is no error."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+def _describe(text: bytes) -> str:
+    try:
+        holder = json.loads(text)
+        return f"pid {holder['pid']} ({holder['command']}), since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

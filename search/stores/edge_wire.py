@@ -1,0 +1,156 @@
+"""The messages between an embedded collection and the worker process that owns its shard.
+
+Plain data only, and no import of numpy or pydantic, so that a worker starts in tens of
+milliseconds. Vectors travel as the bytes of float32 values in the machine's order.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+Reply_co = TypeVar("Reply_co", covariant=True)
+
+Payload: TypeAlias = dict[str, Any]
+
+Condition: TypeAlias = tuple[str, tuple[str | int, ...]]
+"""A payload path, and the values it may have."""
+
+Row: TypeAlias = tuple[str, Payload, bytes | None, float | None]
+"""A point that was read: id, payload, vector, score."""
+
+Failure: TypeAlias = Literal["exists", "not_found", "in_use", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """A filter: all of `must`, none of `must_not`."""
+
+    must: tuple[Condition, ...] = ()
+    must_not: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request(Generic[Reply_co]):
+    """A message to the worker; the parameter is the type of its answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The process that a worker works for, as the lock file tells it."""
+
+    pid: int
+    command: str
+    since: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Create(Request[None]):
+    """Make the shard, its vectors and its payload indexes, then the manifest; and hold it open."""
+
+    folder: str
+    lock: str
+    owner: Owner
+    manifest: str
+    dimension: int
+    indexes: tuple[tuple[str, str], ...]
+    """Payload path and `keyword` or `integer`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open(Request[None]):
+    """Take the lock and load the shard."""
+
+    folder: str
+    lock: str
+    owner: Owner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upsert(Request[None]):
+    """Insert or replace points; `vectors` holds those of the points whose `has_vector` is true."""
+
+    ids: list[str]
+    has_vector: list[bool]
+    vectors: bytes
+    payloads: list[Payload]
+    flush: bool
+    """Whether the points, and those of the requests before, must be on the disk at the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delete(Request[None]):
+    """Delete points by id."""
+
+    ids: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteWhere(Request[None]):
+    """Delete the points that match; the conditions are not empty."""
+
+    conditions: Conditions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge(Request[None]):
+    """Merge each payload into the object at `key` of its points."""
+
+    key: str
+    groups: list[tuple[Payload, list[str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Request[list[Row]]):
+    """The nearest points, ordered by (score descending, id)."""
+
+    vector: bytes
+    limit: int
+    conditions: Conditions
+    exact: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieve(Request[list[Row]]):
+    """The points with these ids that exist, in any order."""
+
+    ids: list[str]
+    with_vectors: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scroll(Request[tuple[list[Row], str | None]]):
+    """The next matching points by id, and the id to go on from."""
+
+    conditions: Conditions
+    offset: str | None
+    limit: int
+    with_vectors: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count(Request[int]):
+    """The exact number of matching points."""
+
+    conditions: Conditions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimize(Request[bool]):
+    """Build the vector index if the shard holds that many points; whether it was worth it."""
+
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The request's answer."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Why there is no answer. After a fatal failure the worker ends."""
+
+    failure: Failure
+    message: str
+    fatal: bool = False

@@ -1,0 +1,298 @@
+"""What every store refuses before anything is sent, so that all engines answer alike.
+
+The engines are more lenient than they look: the embedded one stores NaN vectors, leaves very short
+ones unnormalised, takes an empty filter in a delete for "everything", and never matches a boolean.
+"""
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from search.errors import InvalidPoint, InvalidRequest
+from search.filters import FILTERABLE, Filter
+from search.records import DENSE, KIND, KIND_CHUNK, METADATA, PAGE_CONTENT, Payload, Point
+
+CHUNK_METADATA: Final[dict[str, type]] = {
+    "doc_id": str,
+    "source": str,
+    "title": str,
+    "start": int,
+    "end": int,
+}
+"""Keys of `metadata` without which a chunk cannot be shown as a hit."""
+
+INDEXED: Final[dict[str, str]] = {
+    KIND: "keyword",
+    **{f"{METADATA}.{key}": schema for key, schema in FILTERABLE.items()},
+}
+"""Every payload path that carries an index, and its type: the paths that a filter may name."""
+
+MAX_DEPTH: Final = 32
+INT64: Final = range(-(2**63), 2**63)
+
+_TYPES: Final[dict[str, type]] = {"keyword": str, "integer": int}
+
+
+def check_id(identifier: str) -> str:
+    """The point id, if it is a UUID in its canonical spelling (lower case, hyphens).
+
+    Raises:
+        InvalidPoint: it is anything else; `records.chunk_id` and `head_id` make good ones.
+    """
+    try:
+        if str(uuid.UUID(identifier)) == identifier:
+            return identifier
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise InvalidPoint(f"point id {identifier!r}: expected a UUID such as {uuid.UUID(int=0)}")
+
+
+def check_points(points: Sequence[Point], *, dimension: int) -> list[Point]:
+    """The points as they are to be stored: payloads of plain JSON types, vectors of length 1.
+
+    A chunk has a vector, `page_content` and the metadata of `CHUNK_METADATA`; every other kind has
+    no vector, so that no search can return it.
+
+    Args:
+        points: Points to write; the ids differ.
+        dimension: D, the collection's vector size.
+
+    Returns:
+        As many points, in the same order; vectors are float32 of shape (D,), L2-normalised.
+
+    Raises:
+        InvalidPoint: the first point that would corrupt the store, and why.
+    """
+    ids: set[str] = set()
+    for point in points:
+        if check_id(point.id) in ids:
+            raise InvalidPoint(f"point {point.id} comes twice in one upsert; send each id once")
+        ids.add(point.id)
+    payloads = [_check_payload(point) for point in points]
+    for point in points:
+        _check_vector(point, dimension)
+    vectors = iter(_normalised([point for point in points if point.vector is not None]))
+    return [
+        Point(id=point.id, vector=None if point.vector is None else next(vectors), payload=payload)
+        for point, payload in zip(points, payloads, strict=True)
+    ]
+
+
+def check_updates(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Payload]:
+    """The metadata to merge, per point id, as plain JSON types; None removes a key.
+
+    Raises:
+        InvalidPoint: an id is no UUID, a value is no JSON or does not fit its key.
+    """
+    checked: dict[str, Payload] = {}
+    for identifier, changes in values.items():
+        where = f"point {check_id(identifier)}: {METADATA}"
+        metadata = _plain_mapping(changes, where)
+        _check_filterable(metadata, where)
+        for key in CHUNK_METADATA.keys() & metadata.keys():
+            _check_type(metadata[key], CHUNK_METADATA[key], f"{where}.{key}")
+        if metadata:
+            checked[identifier] = metadata
+    return checked
+
+
+def check_filter(where: Filter | None) -> Filter:
+    """The filter, or one without conditions.
+
+    Raises:
+        InvalidRequest: a path without index, no value, or a value that its index cannot match.
+    """
+    if where is None:
+        return Filter()
+    for match in (*where.must, *where.must_not):
+        schema = INDEXED.get(match.key)
+        if schema is None:
+            raise InvalidRequest(
+                f"filter on {match.key!r}: expected an indexed path: {', '.join(INDEXED)}"
+            )
+        if not match.values:
+            raise InvalidRequest(f"filter on {match.key!r} has no value; give at least one")
+        for value in match.values:
+            fits = isinstance(value, _TYPES[schema]) and not isinstance(value, bool)
+            if not fits or (isinstance(value, int) and value not in INT64):
+                raise InvalidRequest(f"filter {match.key}={value!r}: expected {schema}")
+            if isinstance(value, str) and not _is_unicode(value):
+                raise InvalidRequest(f"filter {match.key}={value!r}: lone surrogate; not Unicode")
+    return where
+
+
+def check_delete_filter(where: Filter) -> Filter:
+    """The filter of a delete: as `check_filter`, with one condition or more.
+
+    Raises:
+        InvalidRequest: also when there is no condition, which would delete every point.
+    """
+    if check_filter(where).is_empty():
+        raise InvalidRequest(
+            "delete by a filter without conditions would delete every point; "
+            "name a condition, or delete the collection"
+        )
+    return where
+
+
+def check_query(
+    vector: npt.NDArray[np.float32], *, dimension: int, limit: int
+) -> npt.NDArray[np.float32]:
+    """The query vector, L2-normalised: float32 of shape (D,).
+
+    Raises:
+        InvalidRequest: the vector's shape or values, or a limit below 1.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidRequest(f"limit {limit!r}: expected 1 or more")
+    query = np.asarray(vector, dtype=np.float32)
+    if query.shape != (dimension,):
+        raise InvalidRequest(
+            f"query vector of shape {query.shape}: expected ({dimension},); "
+            "encode the query with the collection's encoder"
+        )
+    length = float(np.linalg.norm(query.astype(np.float64)))
+    if not math.isfinite(length) or length == 0.0:
+        raise InvalidRequest(
+            f"query vector of length {length}: expected finite values, not all zero"
+        )
+    return (query / length).astype(np.float32)
+
+
+def check_batch_size(batch_size: int) -> int:
+    """The number of points to read at a time.
+
+    Raises:
+        InvalidRequest: it is below 1.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidRequest(f"batch_size {batch_size!r}: expected 1 or more")
+    return batch_size
+
+
+def _check_payload(point: Point) -> Payload:
+    where = f"point {point.id}: payload"
+    payload = _plain_mapping(point.payload, where)
+    kind, metadata = payload.get(KIND), payload.get(METADATA)
+    _check_type(kind, str, f"{where}.{KIND}")
+    _check_type(metadata, dict, f"{where}.{METADATA}")
+    assert isinstance(metadata, dict)  # noqa: S101 - just checked; for the type checker
+    _check_filterable(metadata, f"{where}.{METADATA}")
+    if kind == KIND_CHUNK:
+        _check_type(payload.get(PAGE_CONTENT), str, f"{where}.{PAGE_CONTENT}")
+        for key, expected in CHUNK_METADATA.items():
+            _check_type(metadata.get(key), expected, f"{where}.{METADATA}.{key}")
+    return payload
+
+
+def _check_filterable(metadata: Payload, where: str) -> None:
+    """An indexed key holds its index's type or null: the engine would never match anything else."""
+    for key in FILTERABLE.keys() & metadata.keys():
+        if metadata[key] is not None:
+            _check_type(metadata[key], _TYPES[FILTERABLE[key]], f"{where}.{key}")
+
+
+def _check_type(value: Any, expected: type, path: str) -> None:
+    if not isinstance(value, expected) or isinstance(value, bool):
+        remedy = "; store a keyword such as 'true'" if isinstance(value, bool) else ""
+        raise InvalidPoint(f"{path} is {_short(value)}: expected {expected.__name__}{remedy}")
+
+
+def _check_vector(point: Point, dimension: int) -> None:
+    vector, is_chunk = point.vector, point.payload[KIND] == KIND_CHUNK
+    if vector is None:
+        if is_chunk:
+            raise InvalidPoint(f"point {point.id}: a chunk without a {DENSE!r} vector; embed it")
+        return
+    if not is_chunk:
+        raise InvalidPoint(
+            f"point {point.id}: kind {point.payload[KIND]!r} with a vector; only chunks have one"
+        )
+    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32:
+        found = vector.dtype if isinstance(vector, np.ndarray) else type(vector).__name__
+        raise InvalidPoint(f"point {point.id}: vector of {found}; expected a float32 array")
+    if vector.shape != (dimension,):
+        raise InvalidPoint(
+            f"point {point.id}: vector of shape {vector.shape}; expected ({dimension},)"
+        )
+
+
+def _normalised(points: list[Point]) -> npt.NDArray[np.float32]:
+    """Vectors of chunks, shape (N, D), each of length 1; those that are so keep their bits."""
+    if not points:
+        return np.empty((0, 0), dtype=np.float32)
+    vectors = np.stack([point.vector for point in points if point.vector is not None])
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    for row in np.flatnonzero(~np.isfinite(lengths)):
+        raise InvalidPoint(f"point {points[row].id}: vector holds NaN or infinity; re-embed it")
+    for row in np.flatnonzero(lengths == 0.0):
+        raise InvalidPoint(f"point {points[row].id}: zero vector has no direction; re-embed it")
+    lengths[np.abs(lengths - 1.0) <= 1e-6] = 1.0
+    normalised: npt.NDArray[np.float32] = (vectors / lengths[:, None]).astype(np.float32)
+    return normalised
+
+
+def _plain_mapping(value: Any, path: str) -> Payload:
+    if not isinstance(value, Mapping):
+        raise InvalidPoint(f"{path} is {_short(value)}: expected a mapping")
+    plain: Payload = plain_json(value, path)
+    return plain
+
+
+def plain_json(value: Any, path: str, depth: int = 0) -> Any:
+    """A copy of exact JSON types: a subclass (an enum, numpy's float) must not reach the engine.
+
+    Args:
+        value: Anything that may be JSON.
+        path: Where it stands, for the message.
+        depth: How deep that is.
+
+    Raises:
+        InvalidPoint: what JSON cannot hold, or an engine would not give back: NaN, a lone
+            surrogate, an integer beyond 64 bits, a key that is no string.
+    """
+    if depth > MAX_DEPTH:
+        raise InvalidPoint(f"{path} is nested deeper than {MAX_DEPTH}; flatten it")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if not _is_unicode(value):
+            raise InvalidPoint(f"{path} is {_short(value)}: lone surrogate; decode it as UTF-8")
+        return str.__str__(value)
+    if isinstance(value, int):
+        if value not in INT64:
+            raise InvalidPoint(f"{path} is {_short(value)}: expected a 64-bit integer")
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidPoint(f"{path} is {value}: expected a finite number, or leave it out")
+        return float(value)
+    if isinstance(value, Mapping):
+        plain = {}
+        for key, item in value.items():
+            if not isinstance(key, str) or not key or not _is_unicode(key):
+                raise InvalidPoint(f"{path} has key {_short(key)}: expected a non-empty string")
+            plain[str.__str__(key)] = plain_json(item, f"{path}.{key}", depth + 1)
+        return plain
+    if isinstance(value, list | tuple):
+        return [plain_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+    raise InvalidPoint(f"{path} is {_short(value)}: expected JSON; convert {type(value).__name__}")
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

@@ -1,0 +1,47 @@
+"""Tokenizers small enough to be trained in a moment."""
+
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from flows.documents.chunking import Chunker
+
+SENTENCES = [
+    "A splitter's size is a bound and not a target.",
+    "Every character of a document lies in a chunk or is listed as skipped.",
+    "The heading stands with its text, and the text with its heading.",
+    "Chunks of one document follow each other in the order of their offsets.",
+]
+
+
+@pytest.fixture(scope="session")
+def bpe_json() -> str:
+    """Byte-level BPE of 400 tokens: an emoji is four tokens, a common word one or two."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<s>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(SENTENCES * 5, trainer)
+    tokenizer.enable_truncation(max_length=8)
+    tokenizer.enable_padding(length=8, pad_token="<s>")  # noqa: S106
+    return tokenizer.to_str()
+
+
+@pytest.fixture(scope="session")
+def word_piece_json() -> str:
+    """WordPiece with BERT's cleaning: a long or foreign word is one unknown token."""
+    words = sorted({word.strip(".,").lower() for text in SENTENCES for word in text.split()})
+    vocabulary = {token: index for index, token in enumerate(["[UNK]", ".", ",", *words])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer.to_str()
+
+
+@pytest.fixture(scope="session")
+def chunker(bpe_json: str) -> Chunker:
+    """At most 32 tokens a chunk."""
+    return Chunker(bpe_json, max_tokens=32)
