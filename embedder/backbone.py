@@ -17,14 +17,28 @@ from transformers import PreTrainedModel
 from embedder.config import EncoderConfig
 from embedder.contrastive_prompting import contrast
 from embedder.errors import UnsupportedArchitecture
+from embedder.model_files import ARCHITECTURES
 from embedder.packing import Packing, causal_attention, last_token_attention
 from embedder.token_prepending import prepend_last_state
 from embedder.tokens import PLACEHOLDER_ID, Row
 
-ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
-"""`config.model_type` of the decoders whose layers the loop knows."""
-
 PLACEHOLDER_SEED = 2412_11556
+
+
+def longest_row(config: Any) -> int:
+    """The longest row, in tokens, that a model of this (transformers) config is exact for.
+
+    Its positions; its attention window, which the loop does not cut off; and under LongRoPE the
+    shorter of its two ranges, since above it the table depends on the longest row of the batch.
+    """
+    limits = [int(config.max_position_embeddings)]
+    window = getattr(config, "sliding_window", None)
+    if window and getattr(config, "use_sliding_window", True):
+        limits.append(int(window))
+    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        limits.append(int(rope["original_max_position_embeddings"]))
+    return min(limits)
 
 
 class Backbone:
@@ -65,13 +79,8 @@ class Backbone:
 
     @property
     def max_positions(self) -> int:
-        """The longest row the model was made for, in tokens (its attention window, if smaller)."""
-        config = self.model.config
-        limits = [int(config.max_position_embeddings)]
-        window = getattr(config, "sliding_window", None)
-        if window and getattr(config, "use_sliding_window", True):
-            limits.append(int(window))
-        return min(limits)
+        """The longest row the model was made for, in tokens."""
+        return longest_row(self.model.config)
 
     def placeholder(self) -> Tensor:
         """Initial embedding of the placeholder token, (D,)."""

@@ -1,6 +1,6 @@
 """What an encoder is, as data: checked when built, serialisable, and free of torch.
 
-The fingerprint is a hash over this and over the model's files (`embedder.fingerprint`).
+The fingerprint is a hash over this and over the model's files (`embedder.specification`).
 """
 
 from typing import Annotated, Literal, Self
@@ -48,7 +48,7 @@ class ContrastivePrompting(_Frozen):
 
     layer: Annotated[int, Field(ge=0)]
     """0-based."""
-    strength: Annotated[float, Field(gt=0)] = 1.0
+    strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     mode: ContrastMode = "norm"
     auxiliary: str = "irrelevant"
     """A wording's key or a template with one slot."""

@@ -35,5 +35,6 @@ def _recover_norm(difference_SHE: Tensor, normal_SHE: Tensor, *, dims: tuple[int
     """Scale the difference to the norm that the normal vector had over `dims`."""
     wanted = normal_SHE.float().square().sum(dims, keepdim=True).sqrt()
     present = difference_SHE.float().square().sum(dims, keepdim=True).sqrt()
-    factor = wanted / present.clamp_min(1e-12)
-    return difference_SHE * factor.to(difference_SHE.dtype)
+    # In float32 throughout: the factor of a difference of zero is beyond float16's range.
+    recovered_SHE = difference_SHE.float() * (wanted / present.clamp_min(1e-12))
+    return recovered_SHE.to(difference_SHE.dtype)

@@ -2,25 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
 from tqdm import tqdm
-from transformers import AutoModel
-from transformers.utils import logging as transformers_logging
 
-from embedder.backbone import ARCHITECTURES, Backbone
+from embedder.backbone import Backbone, longest_row
 from embedder.batching import TOKEN_BUDGET, by_token_budget
 from embedder.config import EncoderConfig
-from embedder.errors import InvalidConfig, InvalidText, NonFiniteActivation, UnsupportedArchitecture
+from embedder.errors import InvalidConfig, InvalidText, NonFiniteActivation
+from embedder.loading import (
+    leading_special_ids,
+    load_config,
+    load_model,
+    load_tokenizer,
+    usable_device,
+)
 from embedder.prompts import Template, find_auxiliary, find_template, normalise_as_papers
 from embedder.specification import EncoderSpecification, specify
-from embedder.tokens import PromptTokenizer, Tokenized
+from embedder.tokens import PromptTokenizer, Tokenized, check_texts
 
 Kind = Literal["document", "query"]
 
@@ -47,25 +50,17 @@ class Encoder:
         device: where to run; None takes CUDA if there is one, else the CPU.
 
     Raises:
-        InvalidConfig: the settings do not fit the model.
-        UnsupportedArchitecture: the layer loop does not cover the model.
+        InvalidConfig: the settings do not fit the model, or the device is not there.
+        ModelUnavailable: the weights or the tokenizer cannot be read, or are not whole.
     """
 
     def __init__(self, specification: EncoderSpecification, *, device: str | None = None) -> None:
         self.specification = specification
         files, config = specification.files, specification.config
-        kind = files.architecture["model_type"]
-        if kind not in ARCHITECTURES:
-            raise UnsupportedArchitecture(
-                f"encoder {specification.name!r} is of type {kind!r}, which the layer loop does "
-                f"not cover; use a decoder of type {', '.join(ARCHITECTURES)}"
-            )
-        model = _load_model(files.folder, dtype=getattr(torch, config.dtype))
-        self._backbone = Backbone(
-            model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        )
-        self._tokenizer = Tokenizer.from_file(str(files.folder / "tokenizer.json"))
-        self._bos = _leading_special_ids(self._tokenizer)
+        chosen = usable_device(device)
+        limit = longest_row(load_config(files.folder))
+        self._tokenizer = load_tokenizer(files.folder)
+        self._bos = leading_special_ids(self._tokenizer)
         tp, cp = config.token_prepending, config.contrastive_prompting
         placeholders = tp.placeholders if tp else 0
         document = self._prompt(find_template(config.template), placeholders, config.max_tokens)
@@ -74,22 +69,27 @@ class Encoder:
             template = find_template(config.query_template)
             query = self._prompt(template, placeholders, config.max_tokens)
         self._prompts: dict[Kind, PromptTokenizer] = {"document": document, "query": query}
-        # The auxiliary row gets its own template's tokens on top, so that both rows of a text that
-        # is too long are cut at the same place.
-        self._auxiliary: PromptTokenizer | None = None
+        # The auxiliary row gets the same room for the text around its own template, so that both
+        # rows of a text that is too long are cut at the same place.
+        self._auxiliary: dict[Kind, PromptTokenizer] = {}
         longest = config.max_tokens
         if cp is not None:
             template = find_auxiliary(cp.auxiliary)
             on_auxiliary = placeholders if tp and tp.on_auxiliary else 0
-            probe = self._prompt(template, on_auxiliary, config.max_tokens)
-            longest += max(0, probe.template_tokens - document.template_tokens)
-            self._auxiliary = self._prompt(template, on_auxiliary, longest)
-        limit = self._backbone.max_positions
+            probe = self._prompt(template, on_auxiliary, limit)
+            for name, prompt in self._prompts.items():
+                room = config.max_tokens - prompt.template_tokens
+                bound = probe.template_tokens + room
+                longest = max(longest, bound)
+                self._auxiliary[name] = self._prompt(template, on_auxiliary, bound)
         if longest > limit:
             raise InvalidConfig(
                 f"max_tokens {config.max_tokens} is beyond this model's {limit} positions; "
                 f"use at most {limit - (longest - config.max_tokens)}"
             )
+        # The weights come last: by now all that is quick to check was found right.
+        model = load_model(files.folder, dtype=getattr(torch, config.dtype))
+        self._backbone = Backbone(model.to(chosen))
 
     @classmethod
     def load(
@@ -183,11 +183,14 @@ class Encoder:
         """As `encode`, with the tokens read and the truncation of each text."""
         if prompt_name not in self._prompts:
             raise InvalidText(f"prompt_name {prompt_name!r} is unknown; use 'document' or 'query'")
+        if isinstance(sentences, str):
+            raise InvalidText("a single string came where a list of texts is read; put it in one")
         texts = list(sentences)
+        check_texts(texts)
         if self.config.normalise_text == "papers":
             texts = [normalise_as_papers(text) for text in texts]
         normal = self._prompts[prompt_name].tokenize(texts)
-        auxiliary = self._auxiliary.tokenize(texts) if self._auxiliary else []
+        auxiliary = self._auxiliary[prompt_name].tokenize(texts) if self._auxiliary else []
         lengths = [len(t.row.ids) for t in normal]
         if auxiliary:
             lengths = [n + len(a.row.ids) for n, a in zip(lengths, auxiliary, strict=True)]
@@ -215,6 +218,7 @@ class Encoder:
         self, batch: list[int], normal: list[Tokenized], auxiliary: list[Tokenized]
     ) -> npt.NDArray[np.float32]:
         """One batch; halves itself when the device runs out of memory."""
+        pooled_SD: torch.Tensor | None = None
         try:
             pooled_SD = self._backbone.forward(
                 [normal[i].row for i in batch],
@@ -224,6 +228,7 @@ class Encoder:
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
+        if pooled_SD is None:  # out of the handler, whose traceback holds the failed tensors
             half = len(batch) // 2
             return np.concatenate(
                 [
@@ -251,30 +256,3 @@ class Encoder:
             placeholders=placeholders,
             max_tokens=max_tokens,
         )
-
-
-def _load_model(folder: Path, *, dtype: torch.dtype) -> Any:
-    """The base model, from safetensors, without code of its own, frozen; silently."""
-    log: Any = transformers_logging
-    bars = log.is_progress_bar_enabled()
-    log.disable_progress_bar()
-    try:
-        model: Any = AutoModel.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            attn_implementation="sdpa",
-        )
-    finally:
-        if bars:
-            log.enable_progress_bar()
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-def _leading_special_ids(tokenizer: Tokenizer) -> list[int]:
-    """Ids that the model's tokenizer puts in front of every input, such as BOS."""
-    bare = tokenizer.encode("x", add_special_tokens=False).ids
-    full = tokenizer.encode("x", add_special_tokens=True).ids
-    return list(full[: full.index(bare[0])]) if bare and bare[0] in full else []

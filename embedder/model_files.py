@@ -12,7 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from embedder.errors import ModelUnavailable
+from embedder.errors import ModelUnavailable, UnsupportedArchitecture
+
+ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3")
+"""`model_type` of the decoders whose layers the layer loop knows."""
 
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """`owner/name`, as model hubs write it."""
@@ -47,6 +50,7 @@ class ModelFiles:
                 f"encoder folder {str(folder)!r} has {found}; expected *.safetensors: "
                 "save the model with save_pretrained()"
             )
+        _check_shards(folder)
         if not (folder / "tokenizer.json").is_file():
             raise ModelUnavailable(
                 f"encoder folder {str(folder)!r} has no tokenizer.json; expected a fast tokenizer: "
@@ -61,20 +65,24 @@ class ModelFiles:
         Raises:
             ModelUnavailable: it is neither cached nor reachable, or not complete.
         """
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub import errors, snapshot_download
 
+        hub: Any = errors  # whichever HTTP library this release of the hub's client is built on
+
+        wanted = list(NEEDED)
         try:
-            folder = snapshot_download(hub_id, allow_patterns=list(NEEDED), local_files_only=True)
-        except (LocalEntryNotFoundError, OSError):
-            try:
-                folder = snapshot_download(hub_id, allow_patterns=list(NEEDED))
-            except (HfHubHTTPError, OSError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise ModelUnavailable(
-                    f"model {hub_id!r} is not cached and cannot be fetched ({reason}); give a "
-                    "local folder, or fetch it where there is a network"
-                ) from error
+            cached = snapshot_download(hub_id, allow_patterns=wanted, local_files_only=True)
+            return cls.in_folder(Path(cached))
+        except (OSError, ValueError, ModelUnavailable):
+            pass  # not in the cache, or only in part: fetch it
+        try:
+            folder = snapshot_download(hub_id, allow_patterns=wanted)
+        except (hub.HTTPError, OSError, ValueError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise ModelUnavailable(
+                f"model {hub_id!r} is not cached and cannot be fetched ({lines[0]}); give a "
+                "local folder, or fetch it where there is a network"
+            ) from error
         return cls.in_folder(Path(folder))
 
     @cached_property
@@ -98,12 +106,34 @@ class ModelFiles:
     @property
     def layers(self) -> int:
         """How many decoder layers the model has."""
-        return int(self.architecture["num_hidden_layers"])
+        return self._size("num_hidden_layers")
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return int(self.architecture["hidden_size"])
+        return self._size("hidden_size")
+
+    def check_architecture(self) -> None:
+        """Check that the layer loop covers the model.
+
+        Raises:
+            UnsupportedArchitecture: its type is not in `ARCHITECTURES`.
+        """
+        kind = self.architecture["model_type"]
+        if kind not in ARCHITECTURES:
+            raise UnsupportedArchitecture(
+                f"the model in {str(self.folder)!r} is of type {kind!r}, which the layer loop "
+                f"does not cover; use a decoder of type {', '.join(ARCHITECTURES)}"
+            )
+
+    def _size(self, key: str) -> int:
+        value = self.architecture.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ModelUnavailable(
+                f"{str(self.folder / 'config.json')!r} has {key} {value!r}; expected a whole "
+                "number from 1: save the model again with save_pretrained()"
+            )
+        return value
 
     @cached_property
     def digest(self) -> str:
@@ -117,3 +147,19 @@ class ModelFiles:
             with path.open("rb") as file:
                 hasher.update(hashlib.file_digest(file, "sha256").digest())
         return hasher.hexdigest()
+
+
+def _check_shards(folder: Path) -> None:
+    """Check that every weights file which the index names is there."""
+    path = folder / "model.safetensors.index.json"
+    if not path.is_file():
+        return
+    try:
+        named = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelUnavailable(f"{str(path)!r} is not an index of weights: {error!r}") from error
+    if missing := sorted(name for name in named if not (folder / name).is_file()):
+        raise ModelUnavailable(
+            f"encoder folder {str(folder)!r} lacks {len(missing)} of {len(named)} weights files "
+            f"({', '.join(missing[:3])}); fetch or copy the model again"
+        )

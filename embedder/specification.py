@@ -9,11 +9,13 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from embedder.config import EncoderConfig, TokenPrepending
+from embedder.config import ContrastivePrompting, EncoderConfig, TokenPrepending
 from embedder.errors import InvalidConfig, ModelUnavailable
 from embedder.model_files import HUB_ID, ModelFiles
 from embedder.presets import PRESETS
@@ -36,21 +38,26 @@ class EncoderSpecification:
     config: EncoderConfig
 
     def __post_init__(self) -> None:
-        """Check the layers against the model's, before any weight is loaded."""
+        """Check the type and the layers of the model, before any weight is loaded."""
+        self.files.check_architecture()
         self.config.resolve_output_layer(self.files.layers)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes a vector, as 64 hexadecimal digits.
 
-        Templates enter by their text, not by their key; the model by the digest of its files.
+        Templates enter by their text, not by their key; the output layer counted from the front;
+        the model by the digest of its files.
         """
         config = self.config.model_dump(mode="json")
+        config["output_layer"] = self.config.resolve_output_layer(self.files.layers)
         for field in ("template", "query_template"):
             config[field] = TEMPLATES.get(config[field], config[field])
         config["query_template"] = config["query_template"] or config["template"]
         if contrast := config["contrastive_prompting"]:
             wording = AUXILIARY_WORDINGS.get(contrast["auxiliary"])
+            if contrast["mode"] in ("norm", "sub_head_norm"):
+                del contrast["strength"]  # these modes do not read it
             if wording is not None:
                 contrast["auxiliary"] = AUXILIARY_TEMPLATE.replace("WORDING", wording)
         content = {
@@ -78,6 +85,7 @@ def specify(
     Raises:
         InvalidConfig: the name is none of the three, or the settings do not fit the model.
         ModelUnavailable: the files are missing, unsafe, or cannot be fetched.
+        UnsupportedArchitecture: the layer loop does not cover the model.
     """
     preset = PRESETS.get(name)
     model = preset.model if preset else name
@@ -93,6 +101,7 @@ def specify(
             f"unknown encoder {name!r}; expected a preset ({', '.join(PRESETS)}), "
             "a model folder, or a hub id OWNER/NAME"
         )
+    files.check_architecture()
     if config is None:
         config = preset.config if preset else folder_settings(files)
     return EncoderSpecification(name, files, check_config(config))
@@ -107,9 +116,28 @@ def check_config(config: EncoderConfig | dict[str, Any]) -> EncoderConfig:
     try:
         return EncoderConfig.model_validate(config)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise InvalidConfig(f"encoder {where}: {first['msg']} (got {first['input']!r})") from error
+        raise InvalidConfig(_one_line(error.errors()[0])) from error
+
+
+def _one_line(problem: ErrorDetails) -> str:
+    """What pydantic found, as one line: the setting, its value, what is allowed."""
+    path = [str(part) for part in problem["loc"]]
+    where = ".".join(["encoder", *path])
+    reason = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":  # our own wording, which has the value and the remedy
+        return f"{where}: {reason}"
+    if problem["type"] == "extra_forbidden":
+        owners: dict[str, type[BaseModel]] = {
+            "token_prepending": TokenPrepending,
+            "contrastive_prompting": ContrastivePrompting,
+        }
+        owner = owners.get(path[0], EncoderConfig) if len(path) > 1 else EncoderConfig
+        fields = owner.model_fields
+        return f"{where}: unknown setting {path[-1]!r}; choose from {', '.join(fields)}"
+    if problem["type"] == "missing":
+        return f"{where}: not given; set it"
+    value = shorten(repr(problem["input"]), 80, placeholder=" ...")
+    return f"{where}: {value} is not allowed, {reason[:1].lower()}{reason[1:]}; change it"
 
 
 def folder_settings(files: ModelFiles) -> EncoderConfig | dict[str, Any]:

@@ -92,16 +92,28 @@ class PromptTokenizer:
         """Tokenise texts in one call of the Rust tokenizer, in the order given.
 
         Raises:
-            InvalidText: an item is not a string, or holds a lone surrogate.
+            InvalidText: an item is not a string, or holds a lone surrogate, or gives no token at
+                all (an empty text in a bare template, where the model has no BOS).
         """
-        for index, text in enumerate(texts):
-            _check(text, index)
+        check_texts(texts)
         prompts = [f"{self._before}{text}{self._after}" for text in texts]
         encodings = self._tokenizer.encode_batch(prompts, add_special_tokens=False)
-        return [self._fit(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+        fitted = [self._fit(text, e) for text, e in zip(texts, encodings, strict=True)]
+        for index, tokenized in enumerate(fitted):
+            if not tokenized.row.ids:
+                raise InvalidText(
+                    f"text {index} ({texts[index]!r}) gives no token in this template and the "
+                    "model has no BOS; leave it out, or use a template with words"
+                )
+        return fitted
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text by itself, without template."""
+        """Tokens of each text by itself, without template.
+
+        Raises:
+            InvalidText: an item is not a string, or holds a lone surrogate.
+        """
+        check_texts(texts)
         return [len(e.ids) for e in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
 
     def _fit(self, text: str, encoding: Encoding) -> Tokenized:
@@ -132,6 +144,9 @@ class PromptTokenizer:
             return 0, 0
         first, last = encoding.char_to_token(low), encoding.char_to_token(high - 1)
         if first is not None and last is not None:
+            # A character can take several tokens (an emoji is four bytes): up to its last one.
+            while last + 1 < len(encoding.offsets) and encoding.offsets[last + 1][0] < high:
+                last += 1
             return first, last + 1
         # Some tokenizers drop characters (blanks, unknown ones): look at every token instead.
         inside = [i for i, (start, end) in enumerate(encoding.offsets) if start < high > low < end]
@@ -156,13 +171,19 @@ class PromptTokenizer:
         return head, template.before
 
 
-def _check(text: object, index: int) -> None:
-    if not isinstance(text, str):
-        raise InvalidText(f"text {index} is {type(text).__name__}; expected str")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidText(
-            f"text {index} holds a lone surrogate at character {error.start}; "
-            "decode it with errors='replace'"
-        ) from None
+def check_texts(texts: Sequence[object]) -> None:
+    """Check that all are texts.
+
+    Raises:
+        InvalidText: an item is not a string, or holds a lone surrogate.
+    """
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidText(f"text {index} is {type(text).__name__}; expected str")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidText(
+                f"text {index} holds a lone surrogate at character {error.start}; "
+                "decode it with errors='replace'"
+            ) from None

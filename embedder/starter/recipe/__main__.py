@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".work/starter"), help="kept stages")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--stop-after", type=int, help="end at this step of the schedule")
     parser.add_argument("--texts", type=int, help="use only the first N texts (for a trial)")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -81,6 +82,7 @@ def main() -> None:
         config=config,
         schedule=Schedule(epochs=options.epochs),
         folder=work,
+        stop_after=options.stop_after,
     )
     size = export_model(backbone.model, tokenizer, options.out, max_tokens=config.max_tokens)
     report = {

@@ -65,8 +65,11 @@ def distil(
     config: EncoderConfig,
     schedule: Schedule,
     folder: Path,
+    stop_after: int | None = None,
 ) -> None:
     """Train `backbone` in place; goes on from the newest checkpoint in `folder`, if there is one.
+
+    `stop_after` ends the run at that step, with the rates of the whole schedule up to there.
 
     Writes `metrics.jsonl` (step, loss, rate, text tokens per second) and `checkpoint.pt`.
     """
@@ -108,7 +111,8 @@ def distil(
 
     metrics = (folder / "metrics.jsonl").open("a")
     began, tokens, losses = time.perf_counter(), 0, []
-    for step in range(first, len(plan)):
+    last = min(stop_after or len(plan), len(plan))
+    for step in range(first, last):
         batch = plan[step]
         rate = rate_at(step, len(plan), schedule)
         for group in optimizer.param_groups:
@@ -139,7 +143,7 @@ def distil(
             }
             print(json.dumps(row), file=metrics, flush=True)
             began, tokens, losses = time.perf_counter(), 0, []
-        if (step + 1) % schedule.checkpoint_steps == 0 or step + 1 == len(plan):
+        if (step + 1) % schedule.checkpoint_steps == 0 or step + 1 == last:
             temporary = checkpoint.with_suffix(".tmp")
             torch.save(
                 {
