@@ -8,7 +8,11 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
+from typing import Any, Final
+
+ORPHAN_SECONDS: Final = 30.0
 
 
 class LockHeldError(Exception):
@@ -16,7 +20,10 @@ class LockHeldError(Exception):
 
 
 def acquire(path: Path, *, pid: int, command: str, since: str) -> int:
-    """Take the lock, or fail at once.
+    """Take the lock, or fail: at once if its holder is alive.
+
+    A process that was killed leaves its worker to flush and end; so long, and no longer than
+    `ORPHAN_SECONDS`, its successor waits.
 
     Args:
         path: The lock file; made if need be, never removed.
@@ -33,11 +40,7 @@ def acquire(path: Path, *, pid: int, command: str, since: str) -> int:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = _describe(os.pread(descriptor, 4096, 0))
-        os.close(descriptor)
-        raise LockHeldError(holder) from None
+        _take(descriptor)
     except BaseException:
         os.close(descriptor)
         raise
@@ -53,9 +56,43 @@ def release(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _describe(text: bytes) -> str:
+def _take(descriptor: int) -> None:
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(os.pread(descriptor, 4096, 0))
+            if not _is_gone(holder) or time.monotonic() > deadline:
+                raise LockHeldError(_describe(holder)) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _holder(text: bytes) -> dict[str, Any]:
     try:
         holder = json.loads(text)
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _is_gone(holder: dict[str, Any]) -> bool:
+    pid = holder.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _describe(holder: dict[str, Any]) -> str:
+    try:
         return f"pid {holder['pid']} ({holder['command']}), since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
+    except KeyError:
         return "another process"

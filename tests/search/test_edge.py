@@ -24,7 +24,7 @@ from search.errors import (
 )
 from search.filters import where
 from search.records import Point
-from search.stores import edge_collection, edge_files
+from search.stores import edge_collection, edge_files, edge_lock
 from search.stores.contract import Manifest
 from search.stores.edge import EdgeStore
 from search.stores.edge_collection import EdgeCollection
@@ -486,3 +486,20 @@ def test_a_search_with_no_sense_is_refused(collection: EdgeCollection) -> None:
         collection.search(X, limit=0)
     with pytest.raises(InvalidRequest, match="encoder"):
         collection.search(np.ones(5, dtype=np.float32), limit=1)
+
+
+def test_the_lock_of_a_killed_process_is_waited_for(tmp_path: Path) -> None:
+    """Whoever comes right after a kill waits for the orphaned worker to end, and then has it."""
+    path = tmp_path / "lock"
+    holder = subprocess.Popen(["sleep", "60"])
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    descriptor = edge_lock.acquire(path, pid=gone.pid, command="sextant", since="now")
+    released = threading.Timer(0.3, edge_lock.release, [descriptor])
+    released.start()
+    again = edge_lock.acquire(path, pid=holder.pid, command="sextant", since="now")
+    with pytest.raises(edge_lock.LockHeldError, match=str(holder.pid)):
+        edge_lock.acquire(path, pid=1, command="sextant", since="now")
+    edge_lock.release(again)
+    holder.kill()
+    holder.wait()
