@@ -1,6 +1,7 @@
 """What the commands do, between the options that were read and the results that are printed."""
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ def run_ingest(sources: Sequence[str], target: Target, progress: Progress) -> In
         api = PrefectAPI.start(_state_folder(target.store) / PREFECT_HOME)
         if ingestion.plan.store:
             progress.stage(f"loading encoder {session.specification.name}")
-            session.encoder()
+            session.chunker()  # refuses settings that do not fit the encoder
         progress.stage("starting Prefect")
         api.wait()
         from flows.ingest import ingest_flow
@@ -50,7 +51,8 @@ def run_ingest(sources: Sequence[str], target: Target, progress: Progress) -> In
 def run_cluster(
     target: Target, progress: Progress, *, k: int | None, seed: int, report: str | None
 ) -> "ClusterReport":
-    """Run the clustering flow over a collection that exists."""
+    """Run the clustering flow over a collection that exists, whichever encoder built it."""
+    target = target.model_copy(update={"encoder": None})
     with running(target) as session:
         session.progress = progress
         chunks = session.existing_collection().count(of_kind(KIND_CHUNK))
@@ -87,7 +89,7 @@ def run_search(
 
 
 def run_encode(
-    encoder: str | None, kind: str, out: str, lines: IO[bytes], *, quiet: bool
+    settings: Settings, kind: str, out: str, lines: IO[bytes], *, quiet: bool
 ) -> dict[str, Any]:
     """Encode one text a line into `out`; row i belongs to line i."""
     from embedder.specification import specify
@@ -99,7 +101,7 @@ def run_encode(
         raise InvalidInput(f"--out {out!r}: expected a file name that ends in .npy")
     if not path.parent.is_dir():
         raise InvalidInput(f"--out {out!r}: its folder does not exist; make it first")
-    specification = specify(encoder or DEFAULT_ENCODER)
+    specification = specify(settings.encoder or DEFAULT_ENCODER)
     try:
         texts = lines.read().decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -117,7 +119,9 @@ def run_encode(
     model = Encoder(specification)
     began = time.perf_counter()
     encoding = model.encode_with_counts(
-        texts, prompt_name="query" if kind == "query" else "document", show_progress_bar=not quiet
+        texts,
+        prompt_name="query" if kind == "query" else "document",
+        show_progress_bar=not quiet and sys.stderr.isatty(),
     )
     seconds = time.perf_counter() - began
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npy")

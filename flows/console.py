@@ -1,5 +1,6 @@
 """What people read on the terminal: summaries, hits, clusters, and errors in one line."""
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,7 +102,8 @@ def show_fields(fields: dict[str, Any]) -> None:
     """Names and values, one a line."""
     width = max(len(name) for name in fields)
     for name, value in fields.items():
-        say(f"{name:<{width}}  {value}")
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+        say(f"{name:<{width}}  {shown}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,5 +1,6 @@
 """The demonstration: real documentation that is on any machine, through the whole of Sextant."""
 
+import shlex
 from typing import Final
 
 from flows import console
@@ -35,10 +36,11 @@ def run_demo(target: Target, progress: Progress) -> int:
         console.say(f"\n  {query!r} ({result.timings_ms['total']:.0f} ms)")
         console.show_hits(query, result.hits, indent="  ")
 
-    place = f"--collection {target.collection} --store {target.store}"
+    store = shlex.quote(target.store)
+    place = f"--collection {target.collection} --store {store}"
     console.say("\nTry next:")
     console.say(f'  sextant search "parse command line arguments" {place}')
-    console.say(f"  sextant collections show {target.collection} --store {target.store}")
-    console.say(f"  sextant ingest YOUR_FOLDER --store {target.store}")
-    console.say(f"  less {clusters.report}")
+    console.say(f"  sextant collections show {target.collection} --store {store}")
+    console.say(f"  sextant ingest YOUR_FOLDER --store {store}")
+    console.say(f"  less {shlex.quote(clusters.report)}")
     return 0

@@ -24,6 +24,8 @@ from flows.errors import FlowError
 
 START_TIMEOUT_SECONDS: Final = 120.0
 API_URL: Final = "PREFECT_API_URL"
+SERVER: Final = Path(__file__).with_name("prefect_server.py")
+"""Run as a file with `-P`, so that nothing in the working folder can shadow a module of its."""
 
 QUIET: Final[dict[str, str]] = {
     "DO_NOT_TRACK": "1",
@@ -61,17 +63,20 @@ class PrefectAPI:
         self._url = os.environ.get(API_URL, "")
         if self._url:
             return
-        home = self._claim(home)
+        _bypass_proxies()
+        home, temporary = self._claim(home.absolute())
         os.environ["PREFECT_HOME"] = str(home)
         port = _free_port()
         self._url = f"http://127.0.0.1:{port}/api"
         self._log = home / "server.log"
+        command = [sys.executable, "-P", str(SERVER), str(port)]
         with self._log.open("wb") as log:
-            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "flows.prefect_server", str(port)],
+            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and file
+                [*command, str(home)] if temporary else command,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
+                cwd=home,  # Prefect reads settings from the working folder: not the user's
                 start_new_session=True,  # Ctrl-C is the parent's to handle
             )
         os.environ[API_URL] = self._url
@@ -107,27 +112,29 @@ class PrefectAPI:
                         return
             except OSError:
                 time.sleep(0.05)
+        code = self._child.poll()
+        what = f"did not start within {START_TIMEOUT_SECONDS:.0f} s"
+        if code is not None:
+            what = f"ended with exit code {code}"
         raise FlowError(
-            f"Prefect's local API did not start within {START_TIMEOUT_SECONDS:.0f} s; "
-            f"its log is {str(self._log)!r}"
+            f"Prefect's local API {what}; its log is {str(self._log)!r}; "
+            "if its database is damaged, remove that folder: it holds no documents"
         )
 
-    def _claim(self, home: Path) -> Path:
+    def _claim(self, home: Path) -> tuple[Path, bool]:
+        """The folder to use, and whether it is a temporary one, which the child removes."""
         try:
             home.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(home / "lock")
             self._lock.acquire(timeout=0)
         except Timeout:
-            self._temporary = tempfile.TemporaryDirectory(
-                prefix="sextant-prefect-", ignore_cleanup_errors=True
-            )
-            return Path(self._temporary.name)
+            return Path(tempfile.mkdtemp(prefix="sextant-prefect-")), True
         except OSError as error:
             raise FlowError(
                 f"cannot use {str(home)!r} for Prefect's database: {error}; "
                 "choose a store folder that can be written"
             ) from error
-        return home
+        return home, False
 
 
 @contextmanager
@@ -140,6 +147,14 @@ def no_heartbeat() -> Iterator[None]:
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
+
+
+def _bypass_proxies() -> None:
+    """Keep the loopback off any HTTP proxy, for our own calls and for Prefect's clients."""
+    without = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if without != "*":
+        without = ",".join(filter(None, (without, "127.0.0.1", "localhost")))
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = without
 
 
 def _free_port() -> int:

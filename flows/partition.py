@@ -116,6 +116,10 @@ def _store_group(group: list[_Prepared], session: Session, collection: Collectio
     if not group:
         return receipt
 
+    ids = {prepared.document.doc_id for prepared in group}
+    # Without a head there never was a chunk, unless this very run failed half-way and tries again.
+    may_have_chunks = ids & (session.heads.keys() | session.begun)
+    session.begun |= ids
     chunks = [(prepared, chunk) for prepared in group for chunk in prepared.chunks]
     points = [_head(prepared, session, whole=False).point() for prepared in group]
     for start in range(0, len(chunks), GROUP_CHUNKS):
@@ -126,7 +130,9 @@ def _store_group(group: list[_Prepared], session: Session, collection: Collectio
         collection.upsert(points)
         points = []
     for prepared in group:
-        removed = _remove_old_chunks(prepared, session, collection)
+        removed = 0
+        if prepared.document.doc_id in may_have_chunks:
+            removed = _remove_old_chunks(prepared, collection)
         tokens = sum(chunk.tokens for chunk in prepared.chunks)
         receipt += Receipt(
             stored=1,
@@ -209,11 +215,9 @@ def _head(prepared: _Prepared, session: Session, *, whole: bool) -> Head:
     )
 
 
-def _remove_old_chunks(prepared: _Prepared, session: Session, collection: Collection) -> int:
-    """Delete what an earlier version, or a run that died, left of the document."""
+def _remove_old_chunks(prepared: _Prepared, collection: Collection) -> int:
+    """Delete what an earlier version, or an attempt that died, left of the document."""
     doc_id = prepared.document.doc_id
-    if doc_id not in session.heads:
-        return 0  # without a head there never was a chunk
     new = {
         chunk_id(doc_id, ordinal=chunk.ordinal, content_hash=prepared.content_hash)
         for chunk in prepared.chunks

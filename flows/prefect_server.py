@@ -1,15 +1,19 @@
-"""The child that serves Prefect's API on the loopback: `python -m flows.prefect_server PORT`.
+"""The child that serves Prefect's API on the loopback: `prefect_server.py PORT [FOLDER]`.
 
-It ends when its standard input does, that is when its parent ends, however that dies.
+It ends when its standard input does, that is when its parent ends, however that dies; FOLDER is
+then removed. It imports nothing of Sextant's.
 """
 
 import os
+import shutil
 import sys
 import threading
 
 
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()
+    for folder in sys.argv[2:]:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from embedder.errors import InvalidConfig
 from embedder.specification import EncoderSpecification, specify
 from flows.documents.chunking import CHUNKER_VERSION, Chunker
 from flows.documents.parsing import PARSER_VERSION
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from embedder.encoder import Encoder, Encoding
 
 DEFAULT_ENCODER: Final = "starter"
+LEFTOVERS: Final = frozenset({"shard", "manifest.json.partial"})
+"""All that a collection whose creation died half-way can hold."""
 
 
 class Target(BaseModel):
@@ -76,6 +80,8 @@ class Session:
     progress: Progress = field(default_factory=Silent)
     plans: dict[tuple[str, ...], Plan] = field(default_factory=dict)
     """By sources: a command that has planned hands its plan to the flow."""
+    begun: set[str] = field(default_factory=set)
+    """Ids of the documents that this run has begun to write."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
 
@@ -100,9 +106,14 @@ class Session:
         return cls(target, store, specification, collection)
 
     def ensure_collection(self) -> Collection:
-        """The collection, created if it is not there."""
+        """The collection, created if it is not there.
+
+        Raises:
+            FlowError: the store's folder holds something else of that name.
+        """
         with self._lock:
             if self.collection is None:
+                _refuse_occupied(self.target)
                 self.collection = self.store.create(
                     Manifest(
                         name=self.target.collection,
@@ -177,11 +188,37 @@ class Session:
 
 
 def encoder_of(manifest: Manifest, wanted: str | None) -> EncoderSpecification:
-    """The encoder asked for, or else the one that the collection says built it."""
-    built = manifest.encoder
-    if wanted is None or wanted == built.get("name"):
-        return specify(str(built["name"]), built["config"])
-    return specify(wanted)
+    """The encoder asked for, or else the one that the collection says built it.
+
+    Raises:
+        FlowError: that one is gone.
+        EmbedderError: it cannot be used.
+    """
+    if wanted is not None and wanted != manifest.encoder.get("name"):
+        return specify(wanted)
+    name = str(manifest.encoder["name"])
+    try:
+        return specify(name, manifest.encoder["config"])
+    except InvalidConfig as error:
+        if wanted is not None:
+            raise
+        raise FlowError(
+            f"collection {manifest.name!r} was built by encoder {name!r}, which is not there any "
+            "more; say with --encoder where it is now, or ingest into a new collection"
+        ) from error
+
+
+def _refuse_occupied(target: Target) -> None:
+    """With `--store .`, collection `docs` must not take the place of the user's folder `docs`."""
+    folder = Path(target.store) / target.collection
+    if "://" in target.store or not folder.is_dir():
+        return
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in LEFTOVERS)
+    if others:
+        raise FlowError(
+            f"{str(folder)!r} is no collection and holds {others[0]!r}; a new collection would "
+            "take its place; use another --collection or --store"
+        )
 
 
 _lock = threading.Lock()

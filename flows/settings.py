@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -38,6 +38,14 @@ class Settings(BaseSettings):
     max_document_mb: Annotated[int, Field(ge=1)] = 20
     """A larger document goes to quarantine, in MiB."""
 
+    @field_validator("chunk_overlap")
+    @classmethod
+    def _check_overlap(cls, overlap: int, info: ValidationInfo) -> int:
+        most = info.data.get("chunk_tokens", 0) // 2
+        if "chunk_tokens" in info.data and overlap > most:
+            raise ValueError(f"expected 0 to {most}, half of chunk_tokens")
+        return overlap
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -65,17 +73,24 @@ def load_settings(**options: Any) -> Settings:
         raise InvalidInput(f"{SETTINGS_FILE} is not TOML: {error}; correct or remove it") from None
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{SETTINGS_FILE} is not UTF-8: {error}; save it as UTF-8") from None
+    except OSError as error:
+        raise InvalidInput(
+            f"{SETTINGS_FILE} cannot be read: {error.strerror}; check its mode, or remove it"
+        ) from None
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
+        first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise InvalidInput(
                 f"unknown setting {name!r} in {SETTINGS_FILE}; "
                 f"settings are {', '.join(Settings.model_fields)}"
             ) from None
-        value = first["msg"][0].lower() + first["msg"][1:]
+        expected = first["msg"].removeprefix("Value error, ")
+        expected = expected[:1].lower() + expected[1:]
         source = "option" if name in options and options[name] is not None else _source(name)
-        raise InvalidInput(f"setting {name!r} ({source}): {value}") from None
+        # A key that is wrong is still a secret.
+        value = "" if name == "api_key" else f" is {first['input']!r}"
+        raise InvalidInput(f"setting {name!r}{value} ({source}): {expected}") from None
 
 
 def _source(name: str) -> str:

@@ -4,6 +4,7 @@ import ast
 import email
 import email.policy
 import io
+import re
 import tokenize
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from flows.documents.titles import one_line
 from flows.errors import DocumentRejected
 
 _MAX_SIGNATURE_CHARACTERS: Final = 300
+_BEGINS_WITH_STRING: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:[ \t\f]*(?:#[^\n]*)?\r?\n)*[rRuU]?['\"]{3}\s*\w"
+)
+"""Blank lines and comments, then a string in triple quotes that says something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +91,7 @@ def module_docs(data: bytes, *, module: str) -> ModuleDocs:
         DocumentRejected: Not Python of this interpreter's grammar, too deeply nested, no docstring.
     """
     source = _source(data)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
-            tree = ast.parse(source.text)
-        entries = list(_entries(tree, module))
-    except SyntaxError as error:
-        raise DocumentRejected(
-            f"not valid Python at line {error.lineno}: {one_line(error.msg)}; fix it or skip it"
-        ) from error
-    except (RecursionError, MemoryError) as error:
-        raise DocumentRejected("Python nested too deeply to parse; skip it") from error
-    except ValueError as error:  # NULs, in some versions of Python
-        raise DocumentRejected(f"not valid Python: {one_line(str(error))}; skip it") from error
+    entries = _documented(source, module)
     if not entries:
         raise DocumentRejected("no text: the module has no docstrings")
     text = io.StringIO()
@@ -109,6 +102,40 @@ def module_docs(data: bytes, *, module: str) -> ModuleDocs:
     return ModuleDocs(
         text=text.getvalue().rstrip() + "\n", headings=tuple(headings), encoding=source.encoding
     )
+
+
+def has_docstrings(data: bytes) -> bool:
+    """Whether `module_docs` would find any docstring; also True for what is not valid Python.
+
+    Most modules begin with theirs, which is seen without parsing them.
+    """
+    if _BEGINS_WITH_STRING.match(data):
+        return True
+    try:
+        return bool(_documented(_source(data), "module"))
+    except DocumentRejected:
+        return True  # `module_docs` has the reason
+
+
+def _documented(source: Decoded, module: str) -> list[_Entry]:
+    """The documented public names of a module, in source order.
+
+    Raises:
+        DocumentRejected: Not Python of this interpreter's grammar, or too deeply nested.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            tree = ast.parse(source.text)
+        return list(_entries(tree, module))
+    except SyntaxError as error:
+        raise DocumentRejected(
+            f"not valid Python at line {error.lineno}: {one_line(error.msg)}; fix it or skip it"
+        ) from error
+    except (RecursionError, MemoryError) as error:
+        raise DocumentRejected("Python nested too deeply to parse; skip it") from error
+    except ValueError as error:  # NULs, in some versions of Python
+        raise DocumentRejected(f"not valid Python: {one_line(str(error))}; skip it") from error
 
 
 def _source(data: bytes) -> Decoded:

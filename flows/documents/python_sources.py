@@ -9,6 +9,7 @@ from typing import Final
 
 from flows.documents.formats import Format
 from flows.documents.listing import RootListing, Unreadable
+from flows.documents.python_docs import has_docstrings
 from flows.documents.source_document import SourceDocument, reason_of
 
 PYTHON_PACKAGES: Final = "python:packages"
@@ -56,7 +57,8 @@ def list_stdlib() -> RootListing:
 
     Tests, IDLE, lib2to3, codec tables and installed packages are left out and counted under
     `not documentation`; modules and packages whose name starts with one underscore are counted
-    under `private`.
+    under `private`; modules without any docstring, which have to be read for that, under
+    `no docstrings`.
     """
     listing = RootListing(root=PYTHON_STDLIB)
     root = Path(sysconfig.get_path("stdlib"))
@@ -82,8 +84,19 @@ def list_stdlib() -> RootListing:
                 pending.append(Path(entry.path))
             else:
                 path = Path(entry.path)
-                _add(listing, _module_name(path, root), path, file_format="python-module")
+                if _is_documented(path):
+                    _add(listing, _module_name(path, root), path, file_format="python-module")
+                else:
+                    listing.ignored["no docstrings"] += 1
     return listing
+
+
+def _is_documented(path: Path) -> bool:
+    """Whether a module has a docstring; what cannot be read stays a document, with its reason."""
+    try:
+        return not path.is_file() or has_docstrings(path.read_bytes())
+    except OSError:
+        return True
 
 
 def _module_name(path: Path, root: Path) -> str:

@@ -288,6 +288,33 @@ def test_the_standard_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("source", "listed"),
+    [
+        ('"""Doc."""\n', True),
+        ("#! /usr/bin/env python3\n\n# coding: utf-8\nr'''Doc.'''\n", True),
+        ("'Doc in plain quotes.'\n", True),
+        ("import os\n\ndef f():\n    'Does f.'\n", True),
+        ("syntax error (\n", True),  # a document, so that it is rejected with its reason
+        ("import os\n", False),
+        ("x = '''no docstring'''\ndef _f():\n    '''Private.'''\n", False),
+        ('"""   """\n', False),
+        ("", False),
+    ],
+)
+def test_modules_without_docstrings_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, listed: bool
+) -> None:
+    """They are counted, not quarantined: there is nothing wrong with them."""
+    (tmp_path / "other.py").write_text('"""Doc."""\n')
+    (tmp_path / "module.py").write_text(source)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    listing = discover(["python:stdlib"])
+    ids = [d.doc_id for d in listing.documents]
+    assert ("python:stdlib/module" in ids) == listed
+    assert listing.ignored == ({} if listed else {"no docstrings": 1})
+
+
+@pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("a.TXT", "text"),

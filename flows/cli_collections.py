@@ -1,0 +1,68 @@
+"""`sextant collections`: list, show and delete."""
+
+import sys
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from flows.cli_options import AsJson, Debug, Name, Store, print_json, settings_of
+from flows.errors import InvalidInput
+
+collections_app = typer.Typer(help="List, show and delete collections.", no_args_is_help=True)
+
+
+@collections_app.command("list")
+def list_collections(store: Store = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the collections of a store."""
+    from flows import console
+    from search.stores.locate import open_store
+
+    settings = settings_of(store=store)
+    with closing(open_store(settings.store, api_key=settings.api_key)) as place:
+        manifests = place.list()
+        location = place.location
+    if as_json:
+        print_json({"collections": [m.model_dump(mode="json") for m in manifests]})
+    else:
+        console.show_collections(manifests, location)
+
+
+@collections_app.command("show")
+def show_collection(
+    name: Name, store: Store = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Show what a collection holds and which encoder built it."""
+    from flows import console
+    from flows.commands import describe_collection
+
+    fields = describe_collection(name, settings_of(store=store))
+    if as_json:
+        print_json(fields)
+    else:
+        console.show_fields(fields)
+
+
+@collections_app.command("delete")
+def delete_collection(
+    name: Name,
+    store: Store = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Delete a collection and all it holds."""
+    from flows import console
+    from search.stores.locate import open_store
+
+    settings = settings_of(store=store)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InvalidInput(f"deleting collection {name!r} wants confirmation; add --yes")
+        typer.confirm(f"Delete collection {name!r} and all it holds?", abort=True, err=True)
+    with closing(open_store(settings.store, api_key=settings.api_key)) as place:
+        place.delete(name)
+    if as_json:
+        print_json({"collection": name, "deleted": True})
+    else:
+        console.say(f"collection {name!r} is deleted")
