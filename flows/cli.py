@@ -185,7 +185,7 @@ def cluster(
         typer.Option(
             "--report",
             metavar="DIR",
-            help="Where the report goes [default: STORE/reports/COLLECTION]",
+            help="Where the report goes [default: STORE/COLLECTION/report]",
         ),
     ] = None,
     store: Store = None,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flows.clustering.report import ClusterReport
 
 PREFECT_HOME: Final = ".prefect"
-REPORTS: Final = "reports"
+REPORT: Final = "report"
 
 
 def run_ingest(sources: Sequence[str], target: Target, progress: Progress) -> IngestReport:
@@ -66,7 +66,7 @@ def run_cluster(
         api.wait()
         from flows.cluster import ClusterRequest, cluster_flow
 
-        folder = report or str(state / REPORTS / target.collection)
+        folder = report or str(state / target.collection / REPORT)
         with no_heartbeat():
             return cluster_flow(ClusterRequest(target=target, k=k, seed=seed, report=folder))
 

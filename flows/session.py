@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from embedder.encoder import Encoder, Encoding
 
 DEFAULT_ENCODER: Final = "starter"
-LEFTOVERS: Final = frozenset({"shard", "manifest.json.partial"})
-"""All that a collection whose creation died half-way can hold."""
 
 
 class Target(BaseModel):
@@ -113,7 +110,6 @@ class Session:
         """
         with self._lock:
             if self.collection is None:
-                _refuse_occupied(self.target)
                 self.collection = self.store.create(
                     Manifest(
                         name=self.target.collection,
@@ -206,19 +202,6 @@ def encoder_of(manifest: Manifest, wanted: str | None) -> EncoderSpecification:
             f"collection {manifest.name!r} was built by encoder {name!r}, which is not there any "
             "more; say with --encoder where it is now, or ingest into a new collection"
         ) from error
-
-
-def _refuse_occupied(target: Target) -> None:
-    """With `--store .`, collection `docs` must not take the place of the user's folder `docs`."""
-    folder = Path(target.store) / target.collection
-    if "://" in target.store or not folder.is_dir():
-        return
-    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in LEFTOVERS)
-    if others:
-        raise FlowError(
-            f"{str(folder)!r} is no collection and holds {others[0]!r}; a new collection would "
-            "take its place; use another --collection or --store"
-        )
 
 
 _lock = threading.Lock()

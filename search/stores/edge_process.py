@@ -33,6 +33,7 @@ _ERRORS: Final[dict[Failure, type[SearchError]]] = {
     "exists": CollectionExists,
     "not_found": CollectionNotFound,
     "in_use": StoreInUse,
+    "occupied": CollectionExists,
     "unavailable": StoreUnavailable,
 }
 
@@ -229,6 +230,7 @@ class EngineProcess:
         text = {
             "exists": "there already; open it, delete it, or choose another name",
             "not_found": "not there; ingest first, or check the name",
+            "occupied": f"no collection, but {reply.message}; use another collection or store",
             "in_use": f"in use by {reply.message}; wait for it or stop it",
             "unavailable": f"not available: the engine answered {reply.message!r}",
         }

@@ -17,7 +17,7 @@ Condition: TypeAlias = tuple[str, tuple[str | int, ...]]
 Row: TypeAlias = tuple[str, Payload, bytes | None, float | None]
 """A point that was read: id, payload, vector, score."""
 
-Failure: TypeAlias = Literal["exists", "not_found", "in_use", "unavailable"]
+Failure: TypeAlias = Literal["exists", "not_found", "in_use", "occupied", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

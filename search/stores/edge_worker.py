@@ -44,6 +44,8 @@ DENSE: Final = "dense"
 BM25: Final = "bm25"
 SHARD: Final = "shard"
 MANIFEST: Final = "manifest.json"
+LEFTOVERS: Final = {SHARD, f"{MANIFEST}.partial"}
+"""What a creation that died half-way leaves in its folder."""
 PARENT_CHECK_SECONDS: Final = 2.0
 HNSW_EF: Final = 256
 """Candidates that a search of the index keeps: on hard data .995 recall, where 100 gives .969."""
@@ -185,6 +187,9 @@ def start(request: Request[Any]) -> Engine:
 
 def _create(folder: Path, request: Create) -> qdrant.EdgeShard:
     if folder.exists():  # left by a creation that died half-way: the manifest comes last
+        foreign = sorted({entry.name for entry in folder.iterdir()} - LEFTOVERS)
+        if foreign:  # somebody's own folder: `--store .` makes this easy to meet
+            raise RefusedError("occupied", f"{str(folder)!r} holds {foreign[0]!r}")
         shutil.rmtree(folder)
     (folder / SHARD).mkdir(parents=True)
     shard = qdrant.EdgeShard.create(

@@ -334,8 +334,8 @@ def test_clusters_in_json(world: World, tmp_path: Path) -> None:
     assert (run.code, report["collection"]) == (0, "notes")
     assert {"id", "size", "name", "keywords", "exemplars"} <= set(report["clusters"][0])
     assert report["outliers"] >= 0
-    assert Path(report["report"]) == tmp_path / "copy" / "reports" / "notes" / "clusters.md"
-    assert json.loads((tmp_path / "copy" / "reports" / "notes" / "clusters.json").read_text())
+    assert Path(report["report"]) == tmp_path / "copy" / "notes" / "report" / "clusters.md"
+    assert json.loads((tmp_path / "copy" / "notes" / "report" / "clusters.json").read_text())
 
     run = world.sextant("cluster", "--k", "1000", "--quiet", **store)
     assert run.code == 2

@@ -503,3 +503,18 @@ def test_the_lock_of_a_killed_process_is_waited_for(tmp_path: Path) -> None:
     edge_lock.release(again)
     holder.kill()
     holder.wait()
+
+
+def test_a_folder_of_the_users_is_never_taken_for_a_collection(
+    tmp_path: Path, manifest: Callable[..., Manifest]
+) -> None:
+    """With the store in a working folder, a collection named like a folder there is refused."""
+    wanted = manifest()
+    mine = tmp_path / wanted.name
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    store = EdgeStore(tmp_path)
+    with pytest.raises(CollectionExists, match=r"thesis\.txt.*another collection or store"):
+        store.create(wanted)
+    store.close()
+    assert (mine / "thesis.txt").read_text() == "years of work"
