@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SNIPPET_CHARACTERS: Final = 240
 QUARANTINE_SHOWN: Final = 20
+CLUSTERS_SHOWN: Final = 20
 
 
 def say(text: str) -> None:
@@ -82,7 +83,9 @@ def show_clusters(report: "ClusterReport") -> None:
         [str(c.id), str(c.size), c.name, c.exemplars[0].title if c.exemplars else ""]
         for c in report.clusters
     ]
-    table(["id", "chunks", "name", "most typical document"], rows)
+    table(["id", "chunks", "name", "most typical document"], rows[:CLUSTERS_SHOWN])
+    if len(rows) > CLUSTERS_SHOWN:
+        say(f"... and {len(rows) - CLUSTERS_SHOWN} more in the report")
     say(f"report: {report.report}")
 
 

@@ -31,6 +31,12 @@ def require_fingerprint(
         return
     built = encoder_name(manifest)
     current = "in use" if current_encoder is None else f"{current_encoder!r} in use"
+    if built == current_encoder:
+        raise FingerprintMismatch(
+            f"collection {manifest.name!r} was built by an earlier state of encoder {built!r} "
+            f"(fingerprint {manifest.fingerprint[:SHOWN]}, now {fingerprint[:SHOWN]}): its files, "
+            "or how Sextant reads them, have changed; ingest again into another `--collection`"
+        )
     raise FingerprintMismatch(
         f"collection {manifest.name!r} was built by encoder {built!r} "
         f"(fingerprint {manifest.fingerprint[:SHOWN]}), the encoder {current} has fingerprint "

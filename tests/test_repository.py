@@ -102,6 +102,15 @@ def test_commands_of_the_readme_exist(line: str) -> None:
             assert word in known, f"{command.name} has no option {word}"
 
 
+def test_figures_are_what_the_results_say() -> None:
+    """Every table of figures is the one that `python -m benchmarks.tables` makes."""
+    from benchmarks.tables import FILES, render
+
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert render(text) == text, f"{path.name} is stale: run python -m benchmarks.tables"
+
+
 def test_settings_of_the_readme_are_the_settings() -> None:
     """The README lists every SEXTANT_ variable, and no other."""
     from flows.settings import ENVIRONMENT_PREFIX, Settings

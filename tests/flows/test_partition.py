@@ -12,12 +12,12 @@ from flows.documents.chunking import Chunker
 from flows.documents.parsing import parse
 from flows.documents.source_document import SourceDocument
 from flows.documents.sources import discover
-from flows.errors import FlowError, InvalidInput
+from flows.errors import InvalidInput
 from flows.heads import STORED, WRITING, read_heads
 from flows.ingestion import Ingestion, IngestReport, IngestRequest
 from flows.partition import Receipt, remove_document, store_documents
 from flows.session import Session, Target
-from search.errors import StoreUnavailable
+from search.errors import CollectionExists, StoreUnavailable
 from search.filters import of_kind, where
 from search.records import KIND_CHUNK, chunk_id, head_id
 from search.stores.contract import Collection
@@ -292,7 +292,7 @@ def test_no_collection_takes_the_place_of_a_folder_of_documents(
 ) -> None:
     """With the documents' parent as store and their folder's name as collection: refused."""
     session = open_session(target.model_copy(update={"store": str(corpus.parent)}))
-    with pytest.raises(FlowError, match="is no collection and holds 'bread"):
+    with pytest.raises(CollectionExists, match="is no collection, but .* holds 'bread"):
         ingest(session, corpus)
     assert (corpus / "bread.md").exists()
 

@@ -167,12 +167,15 @@ def test_a_blank_query_is_refused(query: str, empty: Collection) -> None:
 
 def test_another_encoder_is_refused(empty: Collection) -> None:
     """Before anything is encoded; the message names both encoders and the ways out."""
+    other = LetterEncoder(fingerprint="0123456789abcdef")
+    other.name = "syllables"
     with pytest.raises(FingerprintMismatch) as error:
-        search(empty, LetterEncoder(fingerprint="0123456789abcdef"), "a")
+        search(empty, other, "a")
     message = str(error.value)
     for part in (
         repr(empty.manifest.name),
         "'letters'",
+        "'syllables'",
         "ffffffffffff)",
         "0123456789ab;",
         "--encoder letters",
@@ -181,6 +184,12 @@ def test_another_encoder_is_refused(empty: Collection) -> None:
     ):
         assert part in message
     require_fingerprint(empty.manifest, "f" * 64)
+
+
+def test_a_changed_encoder_of_the_same_name_is_called_that(empty: Collection) -> None:
+    """Its name would be no remedy: the message says that it has changed."""
+    with pytest.raises(FingerprintMismatch, match=r"earlier state of encoder 'letters'.*another"):
+        require_fingerprint(empty.manifest, "0" * 64, current_encoder="letters")
 
 
 class Empty:
