@@ -292,7 +292,7 @@ def test_no_collection_takes_the_place_of_a_folder_of_documents(
 ) -> None:
     """With the documents' parent as store and their folder's name as collection: refused."""
     session = open_session(target.model_copy(update={"store": str(corpus.parent)}))
-    with pytest.raises(CollectionExists, match="is no collection, but .* holds 'bread"):
+    with pytest.raises(CollectionExists, match=r"is no collection, but .* holds 'bread"):
         ingest(session, corpus)
     assert (corpus / "bread.md").exists()
 
