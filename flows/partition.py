@@ -106,13 +106,12 @@ def _store_group(group: list[_Prepared], session: Session, collection: Collectio
     """Embed and store a few documents together."""
     receipt = Receipt()
     while group:
-        try:
-            vectors_ND = _embed(group, session)
+        vectors_ND, unfit = _embed(group, session)
+        if unfit is None:
             break
-        except NonFiniteActivation as error:
-            bad = _document_at(group, error.index)
-            reason = f"the encoder gave no finite vector for it ({error})"
-            receipt += _reject(group.pop(bad).document, reason, session)
+        chunk_number, reason = unfit
+        bad = group.pop(_document_at(group, chunk_number))
+        receipt += _reject(bad.document, reason, session)
     if not group:
         return receipt
 
@@ -149,15 +148,23 @@ def _store_group(group: list[_Prepared], session: Session, collection: Collectio
     return receipt
 
 
-def _embed(group: Sequence[_Prepared], session: Session) -> npt.NDArray[np.float32]:
-    """Vectors of all chunks of the group, in order, (N, D)."""
+def _embed(
+    group: Sequence[_Prepared], session: Session
+) -> tuple[npt.NDArray[np.float32], tuple[int, str] | None]:
+    """Vectors of all chunks of the group, in order, (N, D); or the chunk that has none, and why."""
     texts = [chunk.text for prepared in group for chunk in prepared.chunks]
-    encoding = session.encode_documents(texts)
-    if encoding.truncated.any():
-        # The chunker's bound leaves room for the template, so this would be a bug, not a bad text.
-        index = int(np.flatnonzero(encoding.truncated)[0])
-        raise AssertionError(f"chunk {index} of the group was cut by the encoder: {texts[index]!r}")
-    return encoding.vectors
+    try:
+        encoding = session.encode_documents(texts)
+    except NonFiniteActivation as error:
+        nothing = np.empty((0, 0), dtype=np.float32)
+        return nothing, (error.index, f"the encoder gave no finite vector for it ({error})")
+    cut = np.flatnonzero(encoding.truncated)
+    if len(cut):
+        reason = (
+            "a chunk of it is too long for the encoder once in its prompt; lower --chunk-tokens"
+        )
+        return encoding.vectors, (int(cut[0]), reason)
+    return encoding.vectors, None
 
 
 def _document_at(group: Sequence[_Prepared], chunk: int) -> int:

@@ -106,7 +106,7 @@ class Session:
         """The collection, created if it is not there.
 
         Raises:
-            FlowError: the store's folder holds something else of that name.
+            CollectionExists: the store's folder holds something else of that name.
         """
         with self._lock:
             if self.collection is None:

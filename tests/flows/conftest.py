@@ -156,7 +156,10 @@ class LetterEncoding:
 
 
 class LetterEncoder:
-    """A vector counts letters, so that it can be worked out by hand; a text with NaN has none."""
+    """A vector counts letters, so that it can be worked out by hand; a text with NaN has none.
+
+    A text with TooLong is cut.
+    """
 
     max_text_tokens = 500
 
@@ -175,7 +178,8 @@ class LetterEncoder:
                 vectors[row, ord(letter) % 32] += 1
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         counts = np.array([len(text) for text in texts], dtype=np.int64)
-        return LetterEncoding(vectors, counts, np.zeros(len(texts), dtype=np.bool_))
+        truncated = np.array(["TooLong" in text for text in texts], dtype=np.bool_)
+        return LetterEncoding(vectors, counts, truncated)
 
 
 @pytest.fixture

@@ -131,19 +131,27 @@ def test_a_bad_document_stops_no_other_and_loses_nothing(
 
 
 @pytest.mark.parametrize("bad", [("a.txt",), ("c.txt",), ("a.txt", "b.txt", "c.txt")])
-def test_a_text_without_a_finite_vector_is_rejected(
-    open_session: Opener, target: Target, tmp_path: Path, bad: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("word", "reason"), [("NaN", "no finite vector"), ("TooLong", "too long for the encoder")]
+)
+def test_a_text_that_cannot_be_encoded_whole_is_rejected(
+    open_session: Opener,
+    target: Target,
+    tmp_path: Path,
+    bad: tuple[str, ...],
+    word: str,
+    reason: str,
 ) -> None:
     """The document that holds it, wherever it stands, and no other of its group."""
     folder = tmp_path / "notes"
     folder.mkdir()
     for name in ("a.txt", "b.txt", "c.txt"):
         filling = "word " * 60
-        (folder / name).write_text(f"{filling}\n\n{'NaN' if name in bad else 'fine'} of {name}\n")
+        (folder / name).write_text(f"{filling}\n\n{word if name in bad else 'fine'} of {name}\n")
     session = open_session(target)
     report = ingest(session, folder)
     assert tuple(Path(entry.source).name for entry in report.quarantine) == bad
-    assert all("no finite vector" in entry.reason for entry in report.quarantine)
+    assert all(reason in entry.reason for entry in report.quarantine)
     assert len(read_heads(session.ensure_collection())) == 3 - len(bad)
 
 
