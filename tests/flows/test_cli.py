@@ -395,14 +395,13 @@ def test_a_store_that_dies_for_good_ends_the_run(
 ) -> None:
     """Its engine is killed at every write: after some retries one line, code 1, no hang."""
     program = """
-import os, signal
-from search.stores.edge_collection import EdgeCollection
-upsert = EdgeCollection.upsert
-def killed(self, points):
-    self.count()  # a worker that died is started again by the next request
-    os.kill(self.worker_pid, signal.SIGKILL)
-    upsert(self, points)
-EdgeCollection.upsert = killed
+from search.stores import edge_process
+ask = edge_process.Worker.ask
+def killed(self, request, timeout_seconds):
+    if type(request).__name__ == "Upsert":
+        self.kill()  # now, with the request on its way: not before, when a new one would start
+    return ask(self, request, timeout_seconds)
+edge_process.Worker.ask = killed
 """
     run = sextant(
         "ingest",
