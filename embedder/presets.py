@@ -37,7 +37,7 @@ PRESETS: Final[dict[str, Preset]] = {
             template="eol",
             token_prepending=TokenPrepending(start=1, exit=3),
             contrastive_prompting=ContrastivePrompting(layer=1, mode="norm"),
-            # Trained in it; 2.5 times float32's rate where the processor has it, right elsewhere.
+            # Trained in it; faster than float32 where the processor has it, right elsewhere.
             dtype="bfloat16",
         ),
         source="ours: trained through exactly these settings (embedder/starter/MODEL_CARD.md)",
