@@ -113,31 +113,12 @@ def check_config(config: EncoderConfig | dict[str, Any]) -> EncoderConfig:
     Raises:
         InvalidConfig: a value is of the wrong type, out of range, or unknown.
     """
-    try:
-        return EncoderConfig.model_validate(config)
-    except ValidationError as error:
-        raise InvalidConfig(_one_line(error.errors()[0])) from error
-
-
-def _one_line(problem: ErrorDetails) -> str:
-    """What pydantic found, as one line: the setting, its value, what is allowed."""
-    path = [str(part) for part in problem["loc"]]
-    where = ".".join(["encoder", *path])
-    reason = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":  # our own wording, which has the value and the remedy
-        return f"{where}: {reason}"
-    if problem["type"] == "extra_forbidden":
-        owners: dict[str, type[BaseModel]] = {
-            "token_prepending": TokenPrepending,
-            "contrastive_prompting": ContrastivePrompting,
-        }
-        owner = owners.get(path[0], EncoderConfig) if len(path) > 1 else EncoderConfig
-        fields = owner.model_fields
-        return f"{where}: unknown setting {path[-1]!r}; choose from {', '.join(fields)}"
-    if problem["type"] == "missing":
-        return f"{where}: not given; set it"
-    value = shorten(repr(problem["input"]), 80, placeholder=" ...")
-    return f"{where}: {value} is not allowed, {reason[:1].lower()}{reason[1:]}; change it"
+    if isinstance(config, EncoderConfig):
+        return config
+    if not isinstance(config, dict):
+        value = shorten(repr(config), 80, placeholder=" ...")
+        raise InvalidConfig(f"encoder: {value} is not allowed, expected a mapping of settings")
+    return EncoderConfig(**config)
 
 
 def folder_settings(files: ModelFiles) -> EncoderConfig | dict[str, Any]:

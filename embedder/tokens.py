@@ -26,6 +26,9 @@ class Row:
     """Index of the first token that belongs to the text."""
     text_end: int = 0
     """Index after the last token that belongs to the text."""
+    prefix: int = 0
+    """How many leading tokens belong to the template alone: the same in every row of a prompt, so
+    that their keys and values need computing once only. 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
