@@ -1,54 +1,94 @@
 """The decoder as a layer loop over packed rows: exact early exit, TP and CP as small interventions.
 
 The modules are transformers' own; only the loop is ours. It computes no language-model head and
-no cache, stops at the output layer, and in the last layer that it runs it computes the last token
-only.
+no cache, stops at the output layer, computes in the last layer only what is read, and the keys and
+values of a template's opening once for all texts.
 
-Legend: see `embedder.packing`; `P` placeholder tokens in the batch.
+Legend: see `embedder.packing`, `embedder.attention`; `P` placeholder tokens in the batch.
 """
 
+import threading
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from embedder.config import EncoderConfig
+from embedder.attention import causal_attention, last_token_attention
+from embedder.blocks import Block, Rotary
+from embedder.config import ContrastivePrompting, EncoderConfig
 from embedder.contrastive_prompting import contrast
 from embedder.errors import UnsupportedArchitecture
 from embedder.model_files import ARCHITECTURES
-from embedder.packing import Packing, causal_attention, last_token_attention
+from embedder.packing import Packing, Span, Strip
+from embedder.pooling import LAST_ALONE, needs_attention, pool
 from embedder.token_prepending import prepend_last_state
 from embedder.tokens import PLACEHOLDER_ID, Row
 
 PLACEHOLDER_SEED = 2412_11556
 
+Prefix = list[tuple[Tensor, Tensor]]
+"""Keys and values, (P, K, E), of a template's opening at each layer."""
+
 
 def longest_row(config: Any) -> int:
     """The longest row, in tokens, that a model of this (transformers) config is exact for.
 
-    Its positions; its attention window, which the loop does not cut off; and under LongRoPE the
-    shorter of its two ranges, since above it the table depends on the longest row of the batch.
+    Its positions; under LongRoPE the shorter of its two ranges, since above it the table depends
+    on the longest row of the batch.
     """
     limits = [int(config.max_position_embeddings)]
-    window = getattr(config, "sliding_window", None)
-    if window and getattr(config, "use_sliding_window", True):
-        limits.append(int(window))
     rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") == "longrope":
         limits.append(int(rope["original_max_position_embeddings"]))
     return min(limits)
 
 
+def seeded_placeholder(embedding: Any) -> Tensor:
+    """Initial embedding of the placeholder token, (D,): fixed noise of the matrix' own scale.
+
+    Its value hardly matters (arXiv 2412.11556, table 7), yet it must be the same every time.
+    """
+    weight_VD: Tensor = embedding.weight.detach()
+    generator = torch.Generator().manual_seed(PLACEHOLDER_SEED)
+    noise_D = torch.randn(weight_VD.shape[1], generator=generator)
+    scale = weight_VD.float().square().mean().sqrt().cpu()
+    return (noise_D * scale * float(getattr(embedding, "embed_scale", 1.0))).to(weight_VD)
+
+
+class Observer(Protocol):
+    """Looks on while the layers run; makes the loop compute every token of every layer."""
+
+    def attention(self, layer: int, last_SHE: Tensor, weight_T: Tensor) -> None:
+        """What the layer's `o_proj` is about to read at each normal row's last token, and that
+        token's attention to the row's own tokens, mean over heads.
+        """
+
+    def hidden(self, output_layer: int, hidden_TD: Tensor, packing: Packing) -> None:
+        """Hidden states at an output layer, from 1 to the model's; the last one is normed."""
+
+
+@dataclass
+class _Batch:
+    """What goes through the layers."""
+
+    hidden_TD: Tensor
+    packing: Packing
+    prefixes: list[Prefix]
+    placeholder_P: Tensor
+    source_P: Tensor
+    rotaries: dict[str, Rotary]
+
+
 class Backbone:
-    """A loaded decoder and the loop over its layers.
+    """A loaded decoder and the loop over its layers. Several threads may use it at once.
 
     Args:
         model: transformers' base model (no head) of one of `ARCHITECTURES`, in eval mode.
-        placeholder_D: initial embedding of the placeholder token, shape (D,). Its value hardly
-            matters (arXiv 2412.11556, table 7), so by default it is a fixed, seeded vector of the
-            embedding matrix' own scale.
+        placeholder_D: initial embedding of the placeholder token, shape (D,); by default
+            `seeded_placeholder`.
 
     Raises:
         UnsupportedArchitecture: the model's type is not in `ARCHITECTURES`.
@@ -64,12 +104,12 @@ class Backbone:
             )
         self.model = decoder
         self.layers: list[Any] = list(decoder.layers)
+        self.blocks = [Block(layer, config, i) for i, layer in enumerate(self.layers)]
         self.dimension: int = config.hidden_size
         self.heads: int = config.num_attention_heads
-        self.head_size: int = (
-            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        )
         self._fixed_placeholder_D = placeholder_D
+        self._prefixes: dict[tuple[int, ...], Prefix] = {}
+        self._lock = threading.Lock()
 
     @property
     def device(self) -> torch.device:
@@ -86,12 +126,8 @@ class Backbone:
         """Initial embedding of the placeholder token, (D,)."""
         if self._fixed_placeholder_D is not None:
             return self._fixed_placeholder_D
-        weight_VD: Tensor = self.model.embed_tokens.weight
-        generator = torch.Generator().manual_seed(PLACEHOLDER_SEED)
-        noise_D = torch.randn(self.dimension, generator=generator)
-        scale = weight_VD.detach().float().square().mean().sqrt().cpu()
-        vector_D = (noise_D * scale).to(weight_VD)
-        if not weight_VD.requires_grad:  # while it is being trained, its scale moves
+        vector_D = seeded_placeholder(self.model.embed_tokens)
+        if not self._trains:  # while it is being trained, its scale moves
             self._fixed_placeholder_D = vector_D
         return vector_D
 
@@ -100,145 +136,300 @@ class Backbone:
         rows: Sequence[Row],
         config: EncoderConfig,
         auxiliary: Sequence[Row] = (),
+        *,
+        prompts: int = 1,
+        observer: Observer | None = None,
+        auxiliary_SHE: Tensor | None = None,
     ) -> Tensor:
-        """Encode rows; returns the pooled states, (S, D), in the model's dtype, not normalised.
+        """Encode rows; returns the pooled states, float32 (S, D) or (S, 2D), not normalised.
 
         Args:
-            rows: the normal prompts.
+            rows: the normal prompts; with several prompts a text, all texts of the first, then all
+                of the second, ...
             config: output layer, TP, CP and pooling.
-            auxiliary: the auxiliary prompts of CP, row for row; empty without CP.
+            auxiliary: the auxiliary prompts of CP, one a text; with `shared_context` one a row.
+                Empty without CP.
+            prompts: how many prompts a text has.
+            observer: is shown every layer.
+            auxiliary_SHE: what CP subtracts, if it is known already; then no rows are given.
         """
-        output = config.resolve_output_layer(len(self.layers))
         cp = config.contrastive_prompting
-        if (cp is not None) != bool(auxiliary) or (auxiliary and len(auxiliary) != len(rows)):
-            raise ValueError(f"{len(rows)} rows, {len(auxiliary)} auxiliary rows, CP is {cp}")
+        texts = len(rows) // prompts
+        wanted = 0 if cp is None or auxiliary_SHE is not None else texts
+        if cp is not None and cp.shared_context and wanted:
+            wanted = len(rows)
+        if len(auxiliary) != wanted:
+            raise ValueError(f"{len(auxiliary)} auxiliary rows came, {wanted} are needed; CP: {cp}")
+        output = config.resolve_output_layer(len(self.layers))
+        batch, normal = self._lay_out(rows, auxiliary, config, prompts, output)
+        return self._run(batch, normal, rows, config, output, observer, auxiliary_SHE)
 
-        # Normal rows come first, so that the auxiliary rows leave the batch by a slice.
-        batch = [*rows, *auxiliary]
-        ids_T = torch.tensor([i for row in batch for i in row.ids], dtype=torch.int64)
-        packing = Packing.of([len(row.ids) for row in batch], self.device)
-        normal = Packing.of([len(row.ids) for row in rows], self.device) if auxiliary else packing
-        placeholder_P, source_P = self._placeholders(ids_T, packing)
-        hidden_TD = self._embed(ids_T.to(self.device), placeholder_P)
-        rotary = self._rotary(hidden_TD, packing)
+    # -- the loop ----------------------------------------------------------------------------
 
-        tp = config.token_prepending
-        mean_pooled = config.pooling == "mean"
+    def _run(
+        self,
+        batch: _Batch,
+        normal: Packing,
+        rows: Sequence[Row],
+        config: EncoderConfig,
+        output: int,
+        observer: Observer | None,
+        auxiliary_SHE: Tensor | None,
+    ) -> Tensor:
+        tp, cp = config.token_prepending, config.contrastive_prompting
+        read_all = config.pooling not in LAST_ALONE or observer is not None
+        attention_T: Tensor | None = None
         for index in range(output):
-            if auxiliary and cp is not None and index == cp.layer + 1:
-                hidden_TD = hidden_TD[: normal.tokens]
-                rotary = (rotary[0][: normal.tokens], rotary[1][: normal.tokens])
-                keep_P = placeholder_P < normal.tokens
-                placeholder_P, source_P = placeholder_P[keep_P], source_P[keep_P]
-                packing = normal
-            if tp is not None and tp.start <= index < tp.exit and len(placeholder_P):
-                hidden_TD = prepend_last_state(hidden_TD, placeholder_P, source_P)
-            last_only = index == output - 1 and not mean_pooled
+            if cp is not None and index == cp.layer + 1 and batch.packing is not normal:
+                _drop_auxiliary(batch, normal)
+            if tp is not None and tp.start <= index < tp.exit and len(batch.placeholder_P):
+                batch.hidden_TD = prepend_last_state(
+                    batch.hidden_TD, batch.placeholder_P, batch.source_P
+                )
+            last_layer = index == output - 1
             steer = cp if cp is not None and index == cp.layer else None
-            hidden_TD = self._layer(
-                self.layers[index], hidden_TD, rotary, packing, normal, steer, last_only
+            attend = observer is not None or (last_layer and needs_attention(config.pooling))
+            batch.hidden_TD, seen_T = self._layer(
+                index,
+                batch,
+                normal,
+                steer=steer,
+                auxiliary_SHE=auxiliary_SHE,
+                last_only=last_layer and not read_all,
+                attend=attend,
+                observer=observer,
             )
+            attention_T = seen_T if attend else attention_T
+            if observer is not None and index + 1 < len(self.layers):
+                observer.hidden(index + 1, batch.hidden_TD[: normal.tokens], normal)
+        hidden_TD = batch.hidden_TD
         if output == len(self.layers):
             hidden_TD = self.model.norm(hidden_TD)
-        return self._pool_mean(hidden_TD, rows, normal) if mean_pooled else hidden_TD
-
-    # -- one layer ---------------------------------------------------------------------------
+            if observer is not None:
+                observer.hidden(output, hidden_TD, normal)
+        if not read_all:
+            return hidden_TD.float()
+        low_S, high_S = self._spans(rows, normal, whole=config.pool_prompt)
+        return pool(
+            hidden_TD, normal.last_S, low_S, high_S, config.pooling, attention_T=attention_T
+        )
 
     def _layer(
         self,
-        layer: Any,
-        hidden_TD: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        packing: Packing,
+        index: int,
+        batch: _Batch,
         normal: Packing,
-        steer: Any,
+        *,
+        steer: ContrastivePrompting | None,
+        auxiliary_SHE: Tensor | None,
         last_only: bool,
-    ) -> Tensor:
-        """One decoder layer; with `last_only` it returns the normal rows' last tokens, (S, D)."""
-        attention = layer.self_attn
-        scale: float = attention.scaling
-        normed_TD = layer.input_layernorm(hidden_TD)
-        k_TKE = self._rotate(self._project(attention, "k", normed_TD), rotary)
-        v_TKE = self._project(attention, "v", normed_TD)
+        attend: bool,
+        observer: Observer | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """One decoder layer: its output, and the last queries' attention where asked for, (T,).
 
+        With `last_only` the output is of the normal rows' last tokens, (S, D); in the layer where
+        CP acts, of the normal rows alone: the auxiliary rows have said there the last thing that
+        they ever say.
+        """
+        block, packing = self.blocks[index], batch.packing
+        rotary = batch.rotaries[block.kind]
+        input_TD = block.attention_input(batch.hidden_TD)
+        k_XKE = self._with_prefixes(batch, index, 0, block.keys(input_TD, rotary))
+        v_XKE = self._with_prefixes(batch, index, 1, block.values(input_TD))
+        normal_strips = [s for s in packing.strips if s.first_row < normal.rows]
+        other_strips = packing.strips[len(normal_strips) :]
         last_S = packing.last_S
+
+        def last_tokens(strips: Sequence[Strip]) -> list[tuple[Tensor, Tensor]]:
+            rows = slice(strips[0].first_row, strips[-1].first_row + strips[-1].rows)
+            at_S = last_S[rows]
+            q_SHE = block.queries(input_TD[at_S], (rotary[0][at_S], rotary[1][at_S]))
+            parts = q_SHE.split([strip.rows for strip in strips])
+            return [
+                last_token_attention(q, k_XKE, v_XKE, strip, block.rule)
+                for q, strip in zip(parts, strips, strict=True)
+            ]
+
+        weight_T: Tensor | None = None
+        if attend:
+            weight_T = _spread([w.mean(1) for _, w in last_tokens(normal_strips)], normal)
+        if steer is not None and auxiliary_SHE is None:
+            auxiliary_SHE = torch.cat([mixed for mixed, _ in last_tokens(other_strips)])
+        keep_all = steer is None and not last_only
         if last_only:
-            at_last = (rotary[0][last_S], rotary[1][last_S])
-            q_SHE = self._rotate(self._project(attention, "q", normed_TD[last_S]), at_last)
-            mixed_XHE = last_token_attention(q_SHE, k_TKE, v_TKE, packing, scale=scale)
-            normal_S = torch.arange(normal.rows, device=last_S.device)
-            residual_XD = hidden_TD[last_S]
-            auxiliary_SHE = mixed_XHE[normal.rows :]
-            kept = normal.rows
+            mixed_XHE = torch.cat([mixed for mixed, _ in last_tokens(normal_strips)])
+            residual_XD = batch.hidden_TD[normal.last_S]
+            at_X = torch.arange(normal.rows, device=last_S.device)
         else:
-            cut = normal.tokens
-            q_THE = self._rotate(self._project(attention, "q", normed_TD), rotary)
-            if steer is None:
-                mixed_XHE = causal_attention(q_THE, k_TKE, v_TKE, packing, scale=scale)
-                auxiliary_SHE = mixed_XHE[:0]
-            else:
-                # The auxiliary rows are needed here for the last thing that they ever say.
-                mixed_XHE = causal_attention(
-                    q_THE[:cut], k_TKE[:cut], v_TKE[:cut], normal, scale=scale
-                )
-                auxiliary_SHE = last_token_attention(
-                    q_THE[last_S], k_TKE, v_TKE, packing, scale=scale
-                )[normal.rows :]
-            normal_S = normal.last_S
-            residual_XD = hidden_TD
-            kept = hidden_TD.shape[0] if steer is None else cut
-        mixed_XHE = mixed_XHE[:kept]
-        residual_XD = residual_XD[:kept]
-        if steer is not None:
-            steered_SHE = contrast(mixed_XHE[normal_S], auxiliary_SHE, steer)
-            mixed_XHE = mixed_XHE.index_copy(0, normal_S, steered_SHE.to(mixed_XHE.dtype))
+            cut = packing.tokens if keep_all else normal.tokens
+            q_THE = block.queries(input_TD[:cut], (rotary[0][:cut], rotary[1][:cut]))
+            strips = packing.strips if keep_all else normal_strips
+            mixed = [causal_attention(q_THE, k_XKE, v_XKE, s, block.rule) for s in strips]
+            mixed_XHE = torch.cat(mixed) if len(mixed) > 1 else mixed[0]
+            residual_XD = batch.hidden_TD[:cut]
+            at_X = normal.last_S
+        if observer is not None and weight_T is not None:
+            observer.attention(index, mixed_XHE[at_X], weight_T)
+        if steer is not None and auxiliary_SHE is not None:
+            repeats = normal.rows // len(auxiliary_SHE)
+            steered_SHE = contrast(mixed_XHE[at_X], auxiliary_SHE.repeat(repeats, 1, 1), steer)
+            mixed_XHE = mixed_XHE.index_copy(0, at_X, steered_SHE.to(mixed_XHE.dtype))
+        return block.output(residual_XD, mixed_XHE), weight_T
 
-        hidden_XD: Tensor = residual_XD + attention.o_proj(mixed_XHE.flatten(1))
-        mlp_XD: Tensor = layer.mlp(layer.post_attention_layernorm(hidden_XD))
-        return hidden_XD + mlp_XD
+    # -- laying out --------------------------------------------------------------------------
 
-    def _project(self, attention: Any, which: str, normed_TD: Tensor) -> Tensor:
-        """Query, key or value heads, (T, heads, E), normed per head where the model does so."""
-        projected_TX: Tensor = getattr(attention, f"{which}_proj")(normed_TD)
-        x_THE = projected_TX.reshape(len(projected_TX), -1, self.head_size)
-        head_norm = getattr(attention, f"{which}_norm", None)
-        if head_norm is not None:
-            x_THE = head_norm(x_THE)
-        return x_THE
-
-    @staticmethod
-    def _rotate(x_THE: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        """Rotary position embedding in the two-halves layout."""
-        cos_T1E, sin_T1E = rotary
-        first, second = x_THE.chunk(2, dim=-1)
-        return x_THE * cos_T1E + torch.cat((-second, first), dim=-1) * sin_T1E
-
-    def _rotary(self, hidden_TD: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
-        cos, sin = self.model.rotary_emb(hidden_TD, packing.position_T[None])
-        return cos[0][:, None], sin[0][:, None]
-
-    # -- in and out --------------------------------------------------------------------------
-
-    def _placeholders(self, ids_T: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
-        """Packed indices of placeholders, and of the last token of each one's row."""
+    def _lay_out(
+        self,
+        rows: Sequence[Row],
+        auxiliary: Sequence[Row],
+        config: EncoderConfig,
+        prompts: int,
+        output: int,
+    ) -> tuple[_Batch, Packing]:
+        """The batch with its first hidden states, and the packing of its normal rows alone."""
+        texts = len(rows) // prompts
+        groups = [rows[i * texts : (i + 1) * texts] for i in range(prompts)]
+        whole_rows = config.pool_prompt and config.pooling not in LAST_ALONE
+        shares = not (self._trains or whole_rows)
+        lengths = [_common_prefix(group) if shares else 0 for group in groups]
+        cp = config.contrastive_prompting
+        shared = cp is not None and cp.shared_context
+        if auxiliary and not shared:
+            groups.append(auxiliary)
+            lengths.append(_common_prefix(auxiliary) if shares else 0)
+        spans = [
+            Span(tuple(len(row.ids) - n for row in group), n)
+            for group, n in zip(groups, lengths, strict=True)
+        ]
+        own = [row.ids[n:] for group, n in zip(groups, lengths, strict=True) for row in group]
+        if auxiliary and shared:
+            begin = 0
+            for index, group in enumerate(list(groups)):
+                others = auxiliary[index * texts : (index + 1) * texts]
+                span, ids = _branches(group, others, spans[index], index, begin)
+                begin += sum(spans[index].lengths)
+                spans.append(span)
+                own += ids
+        packing = Packing.of(spans, self.device)
+        prefixes = [
+            self._prefix(group[0].ids[:n], output)
+            for group, n in zip(groups, lengths, strict=True)
+            if n
+        ]
+        ids_T = torch.tensor([i for part in own for i in part], dtype=torch.int64)
         placeholder_P = (ids_T == PLACEHOLDER_ID).nonzero().squeeze(1).to(self.device)
-        row_P = torch.searchsorted(packing.last_S, placeholder_P)
-        return placeholder_P, packing.last_S[row_P]
-
-    def _embed(self, ids_T: Tensor, placeholder_P: Tensor) -> Tensor:
-        hidden_TD: Tensor = self.model.embed_tokens(ids_T.clamp_min(0))
+        source_P = packing.last_S[torch.searchsorted(packing.last_S, placeholder_P)]
+        hidden_TD: Tensor = self.model.embed_tokens(ids_T.clamp_min(0).to(self.device))
         if len(placeholder_P):
             vector_PD = self.placeholder().to(hidden_TD).expand(len(placeholder_P), -1)
             hidden_TD = hidden_TD.index_copy(0, placeholder_P, vector_PD)
-        return hidden_TD
+        rotaries = self._rotaries(hidden_TD, packing)
+        batch = _Batch(hidden_TD, packing, prefixes, placeholder_P, source_P, rotaries)
+        return batch, packing.first(prompts)
 
-    @staticmethod
-    def _pool_mean(hidden_TD: Tensor, rows: Sequence[Row], packing: Packing) -> Tensor:
-        """Mean over each row's text tokens, (S, D); over the whole row where the text is empty."""
-        means = []
-        for start, row in zip(packing.start_S.tolist(), rows, strict=True):
-            low, high = (row.text_start, row.text_end)
-            if low == high:
-                low, high = 0, len(row.ids)
-            means.append(hidden_TD[start + low : start + high].mean(0))
-        return torch.stack(means)
+    def _rotaries(self, hidden_TD: Tensor, packing: Packing) -> dict[str, Rotary]:
+        """The rotary table of each kind of layer that the model has."""
+        tables: dict[str, Rotary] = {}
+        kinds = sorted({block.kind for block in self.blocks})
+        by_kind = hasattr(self.model.rotary_emb, "layer_types")
+        for kind in kinds:
+            if by_kind or not tables:
+                extra = (kind,) if by_kind else ()
+                cos, sin = self.model.rotary_emb(hidden_TD, packing.position_T[None], *extra)
+                table = (cos[0][:, None], sin[0][:, None])
+            tables[kind] = table
+        return tables
+
+    def _with_prefixes(self, batch: _Batch, index: int, which: int, own_TKE: Tensor) -> Tensor:
+        if not batch.prefixes:
+            return own_TKE
+        return torch.cat([*(prefix[index][which] for prefix in batch.prefixes), own_TKE])
+
+    def _prefix(self, ids: tuple[int, ...], output: int) -> Prefix:
+        """Keys and values of a template's opening for the first `output` layers; kept."""
+        with self._lock:
+            found = self._prefixes.get(ids, [])
+            if len(found) >= output:
+                return found
+        packing = Packing.of([Span((len(ids),))], self.device)
+        hidden_TD: Tensor = self.model.embed_tokens(torch.tensor(ids, device=self.device))
+        rotaries = self._rotaries(hidden_TD, packing)
+        made: Prefix = []
+        for block in self.blocks[:output]:
+            rotary = rotaries[block.kind]
+            input_TD = block.attention_input(hidden_TD)
+            k_TKE, v_TKE = block.keys(input_TD, rotary), block.values(input_TD)
+            made.append((k_TKE, v_TKE))
+            q_THE = block.queries(input_TD, rotary)
+            mixed = causal_attention(q_THE, k_TKE, v_TKE, packing.strips[0], block.rule)
+            hidden_TD = block.output(hidden_TD, mixed)
+        with self._lock:
+            self._prefixes[ids] = made
+        return made
+
+    def _spans(self, rows: Sequence[Row], normal: Packing, *, whole: bool) -> tuple[Tensor, Tensor]:
+        """First and after-last packed index of what is pooled of each row."""
+        if whole:
+            return normal.start_S, normal.last_S + 1
+        end_S = torch.tensor([len(row.ids) for row in rows], device=self.device)
+        low_S = torch.tensor([row.text_start for row in rows], device=self.device)
+        high_S = torch.tensor([row.text_end for row in rows], device=self.device)
+        after_S = normal.last_S + 1  # counted from the rows' ends, where no prefix is cut off
+        return after_S - (end_S - low_S), after_S - (end_S - high_S)
+
+    @property
+    def _trains(self) -> bool:
+        return bool(self.model.embed_tokens.weight.requires_grad)
+
+
+def _common_prefix(rows: Sequence[Row]) -> int:
+    """How many leading tokens of these rows are the template's and the same in all of them."""
+    shared = min(min(row.prefix, len(row.ids) - 1) for row in rows)
+    while any(row.ids[:shared] != rows[0].ids[:shared] for row in rows):
+        shared -= 1
+    return shared
+
+
+def _branches(
+    group: Sequence[Row], others: Sequence[Row], parent: Span, index: int, begin: int
+) -> tuple[Span, list[tuple[int, ...]]]:
+    """Auxiliary rows as endings of the normal rows with which they share their beginning.
+
+    Args:
+        group: the normal rows.
+        others: the auxiliary rows, row for row.
+        parent: the normal rows' span.
+        index: which span that is.
+        begin: packed index of its first token.
+    """
+    contexts, lengths, own = [], [], []
+    start = begin
+    for row, other, length in zip(group, others, parent.lengths, strict=True):
+        most = min(len(row.ids), len(other.ids) - 1)
+        same = next((i for i in range(most) if row.ids[i] != other.ids[i]), most)
+        if same < parent.prefix or PLACEHOLDER_ID in other.ids[same:]:
+            raise ValueError("an auxiliary row does not begin as its normal row does")
+        contexts.append((start, same - parent.prefix))
+        own.append(other.ids[same:])
+        lengths.append(len(other.ids) - same)
+        start += length
+    return Span(tuple(lengths), parent.prefix, index, tuple(contexts)), own
+
+
+def _drop_auxiliary(batch: _Batch, normal: Packing) -> None:
+    """Go on with the normal rows alone; the states were cut in the layer where CP acted."""
+    cut = normal.tokens
+    keep_P = batch.placeholder_P < cut
+    batch.placeholder_P, batch.source_P = batch.placeholder_P[keep_P], batch.source_P[keep_P]
+    batch.rotaries = {k: (cos[:cut], sin[:cut]) for k, (cos, sin) in batch.rotaries.items()}
+    batch.packing = normal
+
+
+def _spread(weights: Sequence[Tensor], packing: Packing) -> Tensor:
+    """The last queries' attention, a (S, M) for each strip, laid on the packed tokens, (T,)."""
+    parts = []
+    for weight_SM, strip in zip(weights, packing.strips, strict=True):
+        own_N = weight_SM[:, -strip.query_SL.shape[1] :].flatten()
+        parts.append(own_N if strip.cell_T is None else own_N[strip.cell_T])
+    return torch.cat(parts)

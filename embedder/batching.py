@@ -6,12 +6,22 @@ TOKEN_BUDGET = 2048
 """Tokens per batch, templates and auxiliary prompts included. On CPUs what stays in the cache is
 fast: larger budgets were slower."""
 
+CUDA_TOKEN_BUDGET = 65536
+"""The same on a GPU, which wants large products."""
 
-def by_token_budget(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[list[int]]:
+WINDOW = 8192
+"""Texts that are tokenised, sorted by length and encoded together; the next ones are tokenised
+meanwhile. It bounds the memory of a stream, whatever its length."""
+
+
+def by_token_budget(
+    lengths: Sequence[int], budget: int = TOKEN_BUDGET, *, most: int | None = None
+) -> Iterator[list[int]]:
     """Indices of the texts of each batch, longest texts first.
 
     The longest go first so that what does not fit in memory fails at once, not after an hour. A
-    text longer than the budget makes a batch of its own. Every index comes exactly once.
+    text longer than the budget makes a batch of its own. Every index comes exactly once. `most`
+    bounds the texts of a batch, too.
 
     >>> list(by_token_budget([3, 9, 4], budget=8))
     [[1], [2, 0]]
@@ -19,7 +29,7 @@ def by_token_budget(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> Itera
     batch: list[int] = []
     used = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and used + lengths[index] > budget:
+        if batch and (used + lengths[index] > budget or len(batch) == most):
             yield batch
             batch, used = [], 0
         batch.append(index)

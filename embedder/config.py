@@ -28,9 +28,7 @@ from embedder.prompts import (
 )
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-Pooling = Literal[
-    "last", "mean", "position_weighted_mean", "attention_weighted_mean", "last_mean"
-]
+Pooling = Literal["last", "mean", "position_weighted_mean", "attention_weighted_mean", "last_mean"]
 Precision = Literal["float32", "float16", "int8", "binary"]
 ContrastMode = Literal["scaled", "norm", "scaled_norm", "sub_head_norm"]
 Kind = Literal["document", "query"]
@@ -142,7 +140,7 @@ class EncoderConfig(_Settings):
 
     @model_validator(mode="after")
     def _check_templates(self) -> Self:
-        tp, cp = self.token_prepending, self.contrastive_prompting
+        tp = self.token_prepending
         for kind in KINDS:
             sources = self.templates(kind)
             if tp is None:

@@ -24,9 +24,21 @@ class InvalidText(EmbedderError):
     """A text cannot be encoded: not a string, or not valid Unicode."""
 
 
+class TextTooLong(InvalidText):
+    """A text does not fit, and the settings say `on_overflow="error"`; `index` says which."""
+
+    def __init__(self, message: str, *, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+
+
 class NonFiniteActivation(EmbedderError):
     """The model gave NaN or infinity for a text; `index` says for which."""
 
     def __init__(self, message: str, *, index: int) -> None:
         super().__init__(message)
         self.index = index
+
+
+class CanaryDrift(EmbedderError):
+    """The encoder no longer gives the vectors of reference texts that a collection keeps."""

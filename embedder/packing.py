@@ -1,108 +1,204 @@
 """Packed sequences: many token rows laid end to end, with no padding outside attention.
 
-Legend: `S` sequences (rows), `T` packed tokens, `L` the longest row, `H` query heads, `K` key/value
-heads, `E` head size, `D` hidden size.
+A row's queries may see more keys than its own tokens: a **prefix**, which many rows share and whose
+keys and values were computed once, or a **context**, the opening of another row of the same batch.
+All of this is index arithmetic, done once a batch; `embedder.attention` only gathers.
+
+Legend: `S` sequences (rows), `T` packed tokens, `L` the longest row, `M` the most keys that a row
+sees, `X` keys there are: prefixes, then packed tokens.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
-    """Where each row lies in the packed tensor, and how to lay rows side by side for attention."""
+class Span:
+    """Rows of one prompt that lie next to each other: what a strip is made of."""
 
     lengths: tuple[int, ...]
+    """Own tokens of each row, at least 1."""
+    prefix: int = 0
+    """Tokens of the prefix that all these rows share."""
+    prefix_of: int | None = None
+    """Index of the span whose prefix these rows see; None: they have their own."""
+    contexts: tuple[tuple[int, int], ...] = ()
+    """Where rows go on from other rows: for each the packed index at which its context begins, and
+    its length. Empty: they do not. Keys are in the order prefix, context, own."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows laid side by side for attention."""
+
+    tokens: slice
+    """Their packed tokens."""
+    query_SL: Tensor
+    """int64: packed index of each query's cell; past a row's end, its last token's."""
+    cell_T: Tensor | None
+    """int64: cell of each of the strip's tokens in the flattened (S * L); None: every cell."""
+    key_SM: Tensor
+    """int64: index of each key's cell among all X keys; past a row's end, its last token's."""
+    offset_S: Tensor
+    """int64 (S,): how many keys stand before a row's own first one."""
+    length_S: Tensor
+    """int64 (S,): own tokens of each row."""
+    even: bool
+    """Whether all offsets are equal, so that one mask serves every row."""
+    first_row: int
+    """Index in the batch of the strip's first row."""
+
+    @property
+    def rows(self) -> int:
+        """S of this strip."""
+        return self.query_SL.shape[0]
+
+    @cached_property
+    def _masks(self) -> dict[tuple[int | None, bool], Tensor]:
+        return {}
+
+    def mask(self, window: int | None) -> Tensor:
+        """Which key each query sees: bool (L, M), or (S, 1, L, M) where offsets differ.
+
+        Args:
+            window: a query sees that many keys back, itself included; None: all.
+        """
+        key = (window, False)
+        if key not in self._masks:
+            columns_L = torch.arange(self.query_SL.shape[1], device=self.key_SM.device)
+            keys_M = torch.arange(self.key_SM.shape[1], device=self.key_SM.device)
+            offset = self.offset_S[:1] if self.even else self.offset_S
+            position_SL1 = (offset[:, None] + columns_L)[:, :, None]
+            seen_SLM = keys_M <= position_SL1
+            if window is not None:
+                seen_SLM &= keys_M > position_SL1 - window
+            self._masks[key] = seen_SLM[0] if self.even else seen_SLM[:, None]
+        return self._masks[key]
+
+    def last_mask(self, window: int | None) -> Tensor:
+        """Which key each row's last query sees: bool (S, M)."""
+        key = (window, True)
+        if key not in self._masks:
+            keys_M = torch.arange(self.key_SM.shape[1], device=self.key_SM.device)
+            end_S1 = (self.offset_S + self.length_S)[:, None]
+            seen_SM = keys_M < end_S1
+            if window is not None:
+                seen_SM &= keys_M >= end_S1 - window
+            self._masks[key] = seen_SM
+        return self._masks[key]
+
+    def hides(self, window: int | None) -> bool:
+        """Whether that window hides any key from any of these rows."""
+        return window is not None and self.key_SM.shape[1] > window
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each row lies in the packed tensor, and its strips for attention."""
+
+    strips: tuple[Strip, ...]
     start_S: Tensor
     """int64 (S,): packed index of each row's first token."""
     last_S: Tensor
     """int64 (S,): packed index of each row's last token."""
     position_T: Tensor
-    """int64 (T,): position of each token in its own row."""
-    padded_SL: Tensor
-    """int64 (S, L): packed index of each cell; past a row's end, its last token's."""
-    cell_T: Tensor
-    """int64 (T,): cell of each packed token in the flattened (S * L) layout."""
+    """int64 (T,): position of each token in its row, prefix and context counted."""
+    tokens: int
+    """T."""
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> "Packing":
-        """Lay rows of these lengths end to end. Every length is at least 1."""
+    def of(cls, spans: Sequence[Span], device: torch.device | str = "cpu") -> "Packing":
+        """Lay the rows of these spans end to end; prefixes are joined in the spans' order."""
+        prefixes = [0, *accumulate(s.prefix if s.prefix_of is None else 0 for s in spans)]
+        lengths = [n for span in spans for n in span.lengths]
         length_S = torch.tensor(lengths, dtype=torch.int64)
-        longest = int(length_S.max())
         last_S = length_S.cumsum(0) - 1
         start_S = last_S - length_S + 1
-        column_L = torch.arange(longest)
-        padded_SL = torch.minimum(start_S[:, None] + column_L[None, :], last_S[:, None])
-        real_SL = column_L[None, :] < length_S[:, None]
-        cell_T = real_SL.flatten().nonzero().squeeze(1)
-        position_T = cell_T % longest
+        strips, positions, row = [], [], 0
+        for index, span in enumerate(spans):
+            rows = slice(row, row + len(span.lengths))
+            begin = prefixes[index if span.prefix_of is None else span.prefix_of]
+            strip, position = _strip(
+                span, start_S[rows], last_S[rows], row, begin, shift=prefixes[-1]
+            )
+            strips.append(_to(strip, device))
+            positions.append(position)
+            row = rows.stop
         return cls(
-            tuple(lengths),
+            tuple(strips),
             start_S.to(device),
             last_S.to(device),
-            position_T.to(device),
-            padded_SL.to(device),
-            cell_T.to(device),
+            torch.cat(positions).to(device),
+            sum(lengths),
         )
 
     @property
     def rows(self) -> int:
         """S."""
-        return len(self.lengths)
+        return len(self.last_S)
 
-    @property
-    def tokens(self) -> int:
-        """T."""
-        return int(sum(self.lengths))
-
-
-def _side_by_side(packed_THE: Tensor, packing: Packing) -> Tensor:
-    """(T, H, E) -> (S, H, L, E)."""
-    rows, longest = packing.padded_SL.shape
-    if packing.tokens == rows * longest:
-        return packed_THE.reshape(rows, longest, *packed_THE.shape[1:]).transpose(1, 2)
-    return packed_THE[packing.padded_SL].transpose(1, 2)
-
-
-def causal_attention(
-    q_THE: Tensor, k_TKE: Tensor, v_TKE: Tensor, packing: Packing, *, scale: float
-) -> Tensor:
-    """Causal self-attention inside each row, for every token; returns (T, H, E).
-
-    Rows are padded on the right here and only here: under the causal mask no real query can see a
-    padded key, so that no other mask is needed and the fast kernel applies.
-    """
-    q_SHLE = _side_by_side(q_THE, packing)
-    k_SHLE = _share_heads(_side_by_side(k_TKE, packing), q_SHLE.shape[1])
-    v_SHLE = _share_heads(_side_by_side(v_TKE, packing), q_SHLE.shape[1])
-    out_SHLE = F.scaled_dot_product_attention(q_SHLE, k_SHLE, v_SHLE, is_causal=True, scale=scale)
-    out_XHE = out_SHLE.transpose(1, 2).flatten(0, 1)
-    return out_XHE if out_XHE.shape[0] == packing.tokens else out_XHE[packing.cell_T]
+    def first(self, strips: int) -> "Packing":
+        """The packing of the first strips alone; keys are indexed as before."""
+        if strips == len(self.strips):
+            return self
+        rows, tokens = self.strips[strips].first_row, self.strips[strips].tokens.start
+        return Packing(
+            self.strips[:strips],
+            self.start_S[:rows],
+            self.last_S[:rows],
+            self.position_T[:tokens],
+            tokens,
+        )
 
 
-def last_token_attention(
-    q_SHE: Tensor, k_TKE: Tensor, v_TKE: Tensor, packing: Packing, *, scale: float
-) -> Tensor:
-    """Attention of each row's last token over its whole row; returns (S, H, E).
-
-    It equals the last tokens' part of `causal_attention`, at a fraction of the work.
-    """
-    k_SHLE = _share_heads(_side_by_side(k_TKE, packing), q_SHE.shape[1])
-    v_SHLE = _share_heads(_side_by_side(v_TKE, packing), q_SHE.shape[1])
-    longest = packing.padded_SL.shape[1]
-    length_S = packing.last_S - packing.start_S + 1
-    seen_SL = torch.arange(longest, device=q_SHE.device)[None, :] < length_S[:, None]
-    out_SHLE = F.scaled_dot_product_attention(
-        q_SHE[:, :, None, :], k_SHLE, v_SHLE, attn_mask=seen_SL[:, None, None, :], scale=scale
+def _strip(
+    span: Span, start_S: Tensor, last_S: Tensor, first_row: int, prefix_start: int, *, shift: int
+) -> tuple[Strip, Tensor]:
+    """One strip on the CPU, and the positions of its tokens."""
+    length_S = last_S - start_S + 1
+    longest = int(length_S.max())
+    column_L = torch.arange(longest)
+    query_SL = torch.minimum(start_S[:, None] + column_L, last_S[:, None])
+    real_SL = column_L < length_S[:, None]
+    full = bool(real_SL.all())
+    cell_T = real_SL.flatten().nonzero().squeeze(1)
+    prefix_P = torch.arange(prefix_start, prefix_start + span.prefix)
+    offset_S = torch.full_like(length_S, span.prefix)
+    later_SM = query_SL
+    if span.contexts:
+        begin_S, context_S = torch.tensor(span.contexts, dtype=torch.int64).T
+        key_M = torch.arange(int((context_S + length_S).max()))
+        own_SM = torch.minimum(start_S[:, None] + key_M - context_S[:, None], last_S[:, None])
+        later_SM = torch.where(key_M < context_S[:, None], begin_S[:, None] + key_M, own_SM)
+        offset_S = offset_S + context_S
+    key_SM = torch.cat((prefix_P.expand(len(length_S), -1), later_SM + shift), dim=1)
+    position_T = (cell_T % longest) + offset_S.repeat_interleave(length_S)
+    strip = Strip(
+        tokens=slice(int(start_S[0]), int(last_S[-1]) + 1),
+        query_SL=query_SL,
+        cell_T=None if full else cell_T,
+        key_SM=key_SM,
+        offset_S=offset_S,
+        length_S=length_S,
+        even=not span.contexts,
+        first_row=first_row,
     )
-    return out_SHLE.squeeze(2)
+    return strip, position_T
 
 
-def _share_heads(x_SKLE: Tensor, heads: int) -> Tensor:
-    """Repeat key/value heads so that each group of query heads finds its own: (S, H, L, E)."""
-    groups = heads // x_SKLE.shape[1]
-    return x_SKLE if groups == 1 else x_SKLE.repeat_interleave(groups, dim=1)
+def _to(strip: Strip, device: torch.device | str) -> Strip:
+    return Strip(
+        strip.tokens,
+        strip.query_SL.to(device),
+        None if strip.cell_T is None else strip.cell_T.to(device),
+        strip.key_SM.to(device),
+        strip.offset_S.to(device),
+        strip.length_S.to(device),
+        strip.even,
+        strip.first_row,
+    )

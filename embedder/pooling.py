@@ -1,7 +1,7 @@
 """From token states to one vector a text: the last token's, a weighted mean, or both.
 
-Legend: see `embedder.packing`. A pooled span is `low <= t < high`, in packed indices: the text's own
-tokens, or the whole row. A span without tokens (an empty text) gives the last token's state.
+Legend: see `embedder.packing`. A pooled span is `low <= t < high`, in packed indices: the text's
+own tokens, or the whole row. A span without tokens (an empty text) gives the last token's state.
 """
 
 from typing import get_args

@@ -1,9 +1,9 @@
 """Every template there is, each written once.
 
 A template holds one slot `{}` for the text and, where Token Prepending may act, one `<PST>` for the
-placeholder tokens. Multi-prompts are several templates whose embeddings are averaged. Sources: PromptEOL (arXiv 2307.16645), pretended chain of thought and knowledge
-enhancement (arXiv 2404.03921), Token Prepending (arXiv 2412.11556), Contrastive Prompting
-(arXiv 2505.12831).
+placeholder tokens. Multi-prompts are several templates whose embeddings are averaged. Sources:
+PromptEOL (arXiv 2307.16645), pretended chain of thought and knowledge enhancement
+(arXiv 2404.03921), Token Prepending (arXiv 2412.11556), Contrastive Prompting (arXiv 2505.12831).
 """
 
 from collections.abc import Sequence
@@ -156,17 +156,7 @@ def find_template(key_or_source: str, position: Position = "template") -> Templa
             f"unknown template {key_or_source!r}; choose one of "
             f"{', '.join([*TEMPLATES, *MULTI_PROMPTS])}, or write your own with one {SLOT}"
         )
-    template = Template.parse(source)
-    if position == "template":
-        return template
-    plain = template.render(SLOT)
-    match position:
-        case "start":
-            return Template.parse(PLACEHOLDER + plain)
-        case "in_quote":
-            return Template.parse(plain.replace(SLOT, PLACEHOLDER + SLOT))
-        case "after_text":
-            return Template.parse(plain.replace(SLOT, SLOT + PLACEHOLDER))
+    return _with_placeholder(source, position)
 
 
 def expand(template: str | Sequence[str]) -> tuple[str, ...]:
@@ -184,13 +174,17 @@ def expand(template: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(TEMPLATES.get(key, key) for key in keys)
 
 
-def find_auxiliary(key_or_source: str) -> Template:
+def find_auxiliary(key_or_source: str, position: Position = "template") -> Template:
     """The auxiliary prompt of Contrastive Prompting, by the key of its wording or as a template.
+
+    Args:
+        key_or_source: a key of `AUXILIARY_WORDINGS`, or a template with one slot.
+        position: where the placeholder is to stand, if it is to have one.
 
     Raises:
         InvalidConfig: neither a known wording nor a template with one slot.
     """
-    return Template.parse(_auxiliary_source(key_or_source, AUXILIARY_TEMPLATE))
+    return _with_placeholder(_auxiliary_source(key_or_source, AUXILIARY_TEMPLATE), position)
 
 
 def find_shared_auxiliary(key_or_source: str, template: Template) -> Template:
@@ -218,6 +212,21 @@ def auxiliary_text(key_or_source: str, *, shared: bool) -> str:
     return _auxiliary_source(
         key_or_source, SHARED_AUXILIARY_TEMPLATE if shared else AUXILIARY_TEMPLATE
     )
+
+
+def _with_placeholder(source: str, position: Position) -> Template:
+    """Cut a template whose placeholder is to stand at `position`."""
+    template = Template.parse(source)
+    if position == "template":
+        return template
+    plain = template.render(SLOT)
+    match position:
+        case "start":
+            return Template.parse(PLACEHOLDER + plain)
+        case "in_quote":
+            return Template.parse(plain.replace(SLOT, PLACEHOLDER + SLOT))
+        case "after_text":
+            return Template.parse(plain.replace(SLOT, SLOT + PLACEHOLDER))
 
 
 def _auxiliary_source(key_or_source: str, pattern: str) -> str:

@@ -47,9 +47,10 @@ class PromptTokenizer:
 
     The template and the text are tokenised together, as the papers' code does, so that their
     borders merge the same way; only the placeholder stands between two separately tokenised parts.
+    A placeholder that follows the text is followed by the template's tail.
 
     Args:
-        tokenizer: the model's fast tokenizer; it is copied, never changed.
+        tokenizer: the model's fast tokenizer; it is copied unless it is `plain` already.
         bos: ids of the special tokens that the model's tokenizer puts in front of every input.
         template: the template, cut at its slot and placeholder.
         placeholders: how many placeholder tokens to put in; 0 leaves them out.
@@ -68,18 +69,24 @@ class PromptTokenizer:
         placeholders: int,
         max_tokens: int,
     ) -> None:
-        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._tokenizer.encode_special_tokens = True
+        self._tokenizer = plain(tokenizer)
         self.max_tokens = max_tokens
-        if placeholders:
+        self._head, self._tail = tuple(bos), ()
+        self._before, self._after = template.head + template.before, template.after + template.tail
+        if placeholders and template.tail:
+            self._after = template.after
+            self._tail = (*[PLACEHOLDER_ID] * placeholders, *self._ids(template.tail))
+        elif placeholders:
             head, self._before = self._cut_at_placeholder(template)
             self._head = (*bos, *head, *[PLACEHOLDER_ID] * placeholders)
-        else:
-            self._head = tuple(bos)
-            self._before = template.head + template.before
-        self._after = template.after
+        # What all rows begin with, up to the placeholder or to the text. The token before the text
+        # can merge with its first characters: such a row's prefix is found to be shorter.
+        opening = self._head if placeholders and not template.tail else ()
+        self._prefix: tuple[int, ...] = (
+            tuple(i for i in opening if i != PLACEHOLDER_ID)
+            if opening
+            else (*bos, *self._ids(self._before))
+        )
         if self.template_tokens >= max_tokens:
             raise InvalidConfig(
                 f"max_tokens {max_tokens} leaves no room for text: the template alone takes "
@@ -89,7 +96,7 @@ class PromptTokenizer:
     @property
     def template_tokens(self) -> int:
         """Tokens of the template around an empty text, special and placeholder tokens included."""
-        return len(self._head) + len(self._ids(self._before + self._after))
+        return len(self._head) + len(self._ids(self._before + self._after)) + len(self._tail)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
         """Tokenise texts in one call of the Rust tokenizer, in the order given.
@@ -122,7 +129,7 @@ class PromptTokenizer:
     def _fit(self, text: str, encoding: Encoding) -> Tokenized:
         """Cut the text until its row fits; a cut can shift borders, hence the loop."""
         truncated = False
-        room = self.max_tokens - len(self._head)
+        room = self.max_tokens - len(self._head) - len(self._tail)
         while True:
             first, last = self._text_span(text, encoding)
             surplus = len(encoding.ids) - room
@@ -137,7 +144,14 @@ class PromptTokenizer:
                 f"{self._before}{text}{self._after}", add_special_tokens=False
             )
         shift = len(self._head)
-        row = Row((*self._head, *encoding.ids), text_start=shift + first, text_end=shift + last)
+        ids = (*self._head, *encoding.ids, *self._tail)
+        prefix = len(self._prefix)
+        if ids[:prefix] != self._prefix:
+            pairs = enumerate(zip(ids, self._prefix, strict=False))
+            prefix = next((i for i, (one, other) in pairs if one != other), 0)
+        if first < last:
+            prefix = min(prefix, shift + first)
+        row = Row(ids, text_start=shift + first, text_end=shift + last, prefix=prefix)
         return Tokenized(row, last - first, truncated)
 
     def _text_span(self, text: str, encoding: Encoding) -> tuple[int, int]:
@@ -174,13 +188,27 @@ class PromptTokenizer:
         return head, template.before
 
 
-def check_texts(texts: Sequence[object]) -> None:
-    """Check that all are texts.
+def plain(tokenizer: Tokenizer) -> Tokenizer:
+    """A tokenizer that neither pads nor cuts, and to which special tokens in a text are text.
+
+    The given one is never changed: it is returned if it is plain already, else copied.
+    """
+    if tokenizer.encode_special_tokens and not (tokenizer.padding or tokenizer.truncation):
+        return tokenizer
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_padding()
+    copy.no_truncation()
+    copy.encode_special_tokens = True
+    return copy
+
+
+def check_texts(texts: Sequence[object], *, first_index: int = 0) -> None:
+    """Check that all are texts; messages call the first one `first_index`.
 
     Raises:
         InvalidText: an item is not a string, or holds a lone surrogate.
     """
-    for index, text in enumerate(texts):
+    for index, text in enumerate(texts, first_index):
         if not isinstance(text, str):
             raise InvalidText(f"text {index} is {type(text).__name__}; expected str")
         try:

@@ -12,14 +12,24 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    Gemma2Config,
+    Gemma2Model,
+    Gemma3TextConfig,
+    Gemma3TextModel,
     LlamaConfig,
     LlamaModel,
     MistralConfig,
     MistralModel,
+    Olmo2Config,
+    Olmo2Model,
+    Phi3Config,
+    Phi3Model,
     Qwen2Config,
     Qwen2Model,
     Qwen3Config,
     Qwen3Model,
+    SmolLM3Config,
+    SmolLM3Model,
 )
 
 from embedder.config import EncoderConfig
@@ -38,13 +48,56 @@ SHAPE: dict[str, Any] = {
     "eos_token_id": 1,
     "pad_token_id": 2,
 }
+PARTIAL_ROPE = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+SLIDING, FULL = "sliding_attention", "full_attention"
 DECODERS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    # Grouped heads and biases; a window; biases on q, k, v; norms on q and k, and heads that are
-    # wider than hidden size / heads.
+    # Each with what sets its family apart. Windows are shorter than the tests' longer texts.
     "llama": (LlamaConfig, LlamaModel, {"num_key_value_heads": 2, "attention_bias": True}),
-    "mistral": (MistralConfig, MistralModel, {"num_key_value_heads": 1, "sliding_window": 128}),
-    "qwen2": (Qwen2Config, Qwen2Model, {"num_key_value_heads": 2}),
+    "mistral": (MistralConfig, MistralModel, {"num_key_value_heads": 1, "sliding_window": 30}),
+    "qwen2": (
+        Qwen2Config,
+        Qwen2Model,
+        {
+            "num_key_value_heads": 2,
+            "use_sliding_window": True,
+            "sliding_window": 20,
+            "max_window_layers": 2,
+        },
+    ),
     "qwen3": (Qwen3Config, Qwen3Model, {"num_key_value_heads": 2, "head_dim": 16}),
+    "gemma2": (
+        Gemma2Config,
+        Gemma2Model,
+        {
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 24,
+            "sliding_window": 16,
+            "attn_logit_softcapping": 5.0,
+        },
+    ),
+    "gemma3_text": (
+        Gemma3TextConfig,
+        Gemma3TextModel,
+        {
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 24,
+            "sliding_window": 16,
+            "layer_types": [SLIDING, FULL, SLIDING, FULL],
+        },
+    ),
+    "phi3": (
+        Phi3Config,
+        Phi3Model,
+        {"num_key_value_heads": 2, "rope_parameters": PARTIAL_ROPE},
+    ),
+    "smollm3": (
+        SmolLM3Config,
+        SmolLM3Model,
+        {"num_key_value_heads": 2, "no_rope_layers": [1, 0, 1, 0], "use_sliding_window": False},
+    ),
+    "olmo2": (Olmo2Config, Olmo2Model, {"num_key_value_heads": 2}),
 }
 CORPUS = [
     *TEMPLATES.values(),

@@ -17,9 +17,7 @@ from embedder.tokens import Row
     ("kind", "changes", "expected"),
     [
         ("llama", {}, 256),
-        ("mistral", {"sliding_window": 128}, 128),
-        ("mistral", {"sliding_window": None}, 256),
-        ("mistral", {"sliding_window": 4096}, 256),
+        ("mistral", {"sliding_window": 128}, 256),
         (
             "llama",
             {
@@ -33,29 +31,30 @@ from embedder.tokens import Row
             },
             100,
         ),
-        ("qwen2", {"sliding_window": 64, "use_sliding_window": False}, 256),
-        ("qwen3", {"sliding_window": 64, "use_sliding_window": True, "max_window_layers": 0}, 64),
     ],
 )
-def test_rows_stay_within_positions_and_window(
+def test_rows_stay_within_positions(
     kind: str, changes: dict[str, Any], expected: int, decoder_builder: Callable[..., Any]
 ) -> None:
-    """The bound is the position table, or what is smaller: the attention window where one is in
-    use, or LongRoPE's shorter range, above which a row's neighbours would change its vector.
+    """The bound is the position table, or LongRoPE's shorter range, above which a row's neighbours
+    would change its vector. An attention window is no bound: it is applied.
     """
     assert Backbone(decoder_builder(kind, 400, **changes)).max_positions == expected
 
 
+@pytest.mark.parametrize("length", [7, 8, 9, 20, 300])
 @torch.inference_mode()
-def test_a_row_as_long_as_the_window_sees_all_of_it(decoder_builder: Callable[..., Any]) -> None:
-    """With a window of 8 a row of 8 is exact; a row of 9 is not, hence the bound."""
-    model = decoder_builder("mistral", 400, sliding_window=8)
+def test_rows_beyond_the_window_are_exact(
+    length: int, decoder_builder: Callable[..., Any]
+) -> None:
+    """With a window of 8, shorter and longer rows agree with transformers, by every kernel."""
+    model = decoder_builder("mistral", 400, sliding_window=8, max_position_embeddings=512)
     backbone = Backbone(model)
-    for length, exact in ((8, True), (9, False)):
-        ids = tuple(range(10, 10 + length))
-        got = backbone.forward([Row(ids)], EncoderConfig())[0]
-        expected = model(torch.tensor([ids])).last_hidden_state[0, -1]
-        assert bool((got - expected).abs().max() < 1e-5) is exact
+    rows = [Row(tuple(range(10, 10 + n)), prefix=4) for n in (length, 6)]
+    got = backbone.forward(rows, EncoderConfig())
+    for row, vector in zip(rows, got, strict=True):
+        expected = model(torch.tensor([row.ids])).last_hidden_state[0, -1]
+        assert float((vector - expected).abs().max()) < 1e-5
 
 
 def test_encoder_only_models_are_refused() -> None:
@@ -91,10 +90,10 @@ def test_auxiliary_rows_come_with_cp_and_only_then(decoder_builder: Callable[...
     """CP without auxiliary rows, or the other way round, is a caller's mistake."""
     backbone = Backbone(decoder_builder("llama", 400))
     row = Row((0, 5))
-    with pytest.raises(ValueError, match="1 rows, 1 auxiliary rows, CP is None"):
+    with pytest.raises(ValueError, match="1 auxiliary rows came, 0 are needed"):
         backbone.forward([row], EncoderConfig(), [row])
     cp = EncoderConfig.model_validate({"contrastive_prompting": {"layer": 0}})
-    with pytest.raises(ValueError, match="1 rows, 0 auxiliary rows"):
+    with pytest.raises(ValueError, match="0 auxiliary rows came, 1 are needed"):
         backbone.forward([row], cp)
 
 
@@ -107,3 +106,41 @@ def test_packing_leaves_the_callers_rows_alone(decoder_builder: Callable[..., An
     for row, vector in zip(rows, together, strict=True):
         alone = backbone.forward([row], EncoderConfig())[0]
         torch.testing.assert_close(vector, alone, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_an_opening_is_computed_once(decoder_builder: Callable[..., Any]) -> None:
+    """Keys and values of a template's opening are kept, and deepened when more layers are asked."""
+    backbone = Backbone(decoder_builder("llama", 400))
+    rows = [Row((0, 7, 8, 20 + i, 30), prefix=3) for i in range(3)]
+    shallow = backbone.forward(rows, EncoderConfig(output_layer=2))
+    kept = backbone._prefixes[0, 7, 8]
+    assert len(kept) == 2
+    backbone.forward(rows, EncoderConfig())
+    assert len(backbone._prefixes[0, 7, 8]) == 4
+    again = backbone.forward(rows, EncoderConfig(output_layer=2))
+    assert torch.equal(shallow, again)
+    assert list(backbone._prefixes) == [(0, 7, 8)]
+
+
+@torch.inference_mode()
+def test_a_row_whose_opening_merged_differently_shares_less(
+    decoder_builder: Callable[..., Any],
+) -> None:
+    """What rows claim to share is looked at: only what is the same is shared."""
+    backbone = Backbone(decoder_builder("llama", 400))
+    rows = [Row((0, 7, 8, 20), prefix=3), Row((0, 7, 9, 20), prefix=3), Row((0, 7), prefix=2)]
+    got = backbone.forward(rows, EncoderConfig())
+    for row, vector in zip(rows, got, strict=True):
+        plain = backbone.forward([Row(row.ids)], EncoderConfig())[0]
+        torch.testing.assert_close(vector, plain, atol=1e-5, rtol=0)
+
+
+def test_training_shares_nothing_and_has_gradients(decoder_builder: Callable[..., Any]) -> None:
+    """While weights move, an opening's keys and values would be stale."""
+    model = decoder_builder("llama", 400).requires_grad_(requires_grad=True)
+    backbone = Backbone(model)
+    rows = [Row((0, 7, 8, 20 + i), prefix=3) for i in range(2)]
+    backbone.forward(rows, EncoderConfig()).sum().backward()
+    assert not backbone._prefixes
+    assert all(p.grad is not None for p in model.layers[0].self_attn.parameters())

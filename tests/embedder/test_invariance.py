@@ -10,7 +10,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedder import encoder as encoder_module
 from embedder.encoder import Encoder
 
 BOTH: dict[str, Any] = {
@@ -59,7 +58,7 @@ def test_order_and_packing_do_not_change_a_vector(
     encoder = encoder_of("llama", **BOTH)
     expected = encoder.encode(TEXTS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoder_module, "TOKEN_BUDGET", budget)
+        patch.setattr(encoder, "_budget", budget)
         got = encoder.encode([TEXTS[i] for i in order])
     assert np.abs(got - expected[order]).max() < 1e-5
 
