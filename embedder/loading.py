@@ -17,6 +17,9 @@ from embedder.errors import InvalidConfig, ModelUnavailable
 def load_model(folder: Path, *, dtype: torch.dtype) -> Any:
     """The base model, from safetensors, without code of its own, frozen; silently.
 
+    The modules are made without memory and filled from the mapped files, tensor by tensor.
+    Attention is torch's own wherever the model's type can use it.
+
     Raises:
         ModelUnavailable: the weights cannot be read, do not fit the config, or are not whole.
     """
@@ -32,7 +35,6 @@ def load_model(folder: Path, *, dtype: torch.dtype) -> Any:
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
-            attn_implementation="sdpa",
             output_loading_info=True,
         )
     except (OSError, RuntimeError, SafetensorError, ValueError, KeyError) as error:

@@ -12,10 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from embedder.architectures import objection
 from embedder.errors import ModelUnavailable, UnsupportedArchitecture
 
-ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3")
-"""`model_type` of the decoders whose layers the layer loop knows."""
+ARCHITECTURES: Final = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3_text",
+    "phi3",
+    "smollm3",
+    "olmo2",
+)
+"""`model_type` of the decoders whose layers the fast layer loop knows; others take a detour."""
 
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """`owner/name`, as model hubs write it."""
@@ -106,28 +117,33 @@ class ModelFiles:
     @property
     def layers(self) -> int:
         """How many decoder layers the model has."""
-        return self._size("num_hidden_layers")
+        return self._size("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
-        return self._size("hidden_size")
+        """The hidden size: components of one token's state."""
+        return self._size("hidden_size", "n_embd", "d_model", "n_embed")
+
+    @property
+    def stored_dtype(self) -> str | None:
+        """Number format that the config names for the weights; None if it names none."""
+        named = self.architecture.get("dtype") or self.architecture.get("torch_dtype")
+        return named.removeprefix("torch.") if isinstance(named, str) else None
 
     def check_architecture(self) -> None:
-        """Check that the layer loop covers the model.
+        """Check that the model is a decoder of text, as far as its config tells.
 
         Raises:
-            UnsupportedArchitecture: its type is not in `ARCHITECTURES`.
+            UnsupportedArchitecture: it reads in both directions, or is multimodal.
         """
-        kind = self.architecture["model_type"]
-        if kind not in ARCHITECTURES:
-            raise UnsupportedArchitecture(
-                f"the model in {str(self.folder)!r} is of type {kind!r}, which the layer loop "
-                f"does not cover; use a decoder of type {', '.join(ARCHITECTURES)}"
-            )
+        if reason := objection(self.architecture):
+            raise UnsupportedArchitecture(f"the model in {str(self.folder)!r} {reason}")
 
-    def _size(self, key: str) -> int:
-        value = self.architecture.get(key)
+    def _size(self, *keys: str) -> int:
+        """A whole number from the config, under the first of its names that is there."""
+        config = self.architecture
+        key = next((key for key in keys if key in config), keys[0])
+        value = config.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ModelUnavailable(
                 f"{str(self.folder / 'config.json')!r} has {key} {value!r}; expected a whole "

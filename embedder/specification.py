@@ -4,25 +4,28 @@ The fingerprint is known before any weight is loaded, so that a run which finds 
 the wrong collection, ends at once.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
-from embedder.config import ContrastivePrompting, EncoderConfig, TokenPrepending
+from embedder.adapter_files import AdapterFiles
+from embedder.config import Dtype, EncoderConfig
 from embedder.errors import InvalidConfig, ModelUnavailable
+from embedder.fingerprint import fingerprint
 from embedder.model_files import HUB_ID, ModelFiles
-from embedder.presets import PRESETS
-from embedder.prompts import AUXILIARY_TEMPLATE, AUXILIARY_WORDINGS, TEMPLATES
-
-METHOD_REVISION: Final = 1
-"""Raised whenever the same settings would give other vectors than before."""
+from embedder.precision import kept_dimension
+from embedder.presets import (
+    PRESETS,
+    UNCALIBRATED,
+    Preset,
+    find_preset,
+    read_settings,
+    settings_from,
+    uncalibrated,
+    with_adapter_in,
+)
 
 SETTINGS_FILE: Final = "sextant.json"
 """Optional file in a model folder: the `EncoderConfig` to use with it."""
@@ -30,47 +33,58 @@ SETTINGS_FILE: Final = "sextant.json"
 
 @dataclass(frozen=True)
 class EncoderSpecification:
-    """A model and its settings, checked against each other."""
+    """A model, an adapter on it, and the settings, checked against each other."""
 
     name: str
-    """What the user called it: a preset, a folder, a hub id."""
+    """What it is called: a preset, an absolute folder, a hub id."""
     files: ModelFiles
     config: EncoderConfig
+    source: str = field(default="given", compare=False)
+    """Where the settings come from."""
 
     def __post_init__(self) -> None:
-        """Check the type and the layers of the model, before any weight is loaded."""
+        """Check all that can be checked before any weight is loaded."""
         self.files.check_architecture()
         self.config.resolve_output_layer(self.files.layers)
+        kept_dimension(
+            self.pooled_dimension,
+            dimensions=self.config.dimensions,
+            precision=self.config.precision,
+        )
+        if self.adapter is not None:
+            self.adapter.check(self.files)
+
+    @cached_property
+    def adapter(self) -> AdapterFiles | None:
+        """The files of the LoRA adapter, if there is one."""
+        folder = self.config.adapter
+        return AdapterFiles.in_folder(Path(folder)) if folder is not None else None
+
+    @property
+    def pooled_dimension(self) -> int:
+        """Components of a pooled state, before `dimensions` cuts it."""
+        return self.files.dimension * (2 if self.config.pooling == "last_mean" else 1)
+
+    @property
+    def dimension(self) -> int:
+        """Components of a vector."""
+        return self.config.dimensions or self.pooled_dimension
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that changes a vector, as 64 hexadecimal digits.
-
-        Templates enter by their text, not by their key; the output layer counted from the front;
-        the model by the digest of its files.
-        """
-        config = self.config.model_dump(mode="json")
-        config["output_layer"] = self.config.resolve_output_layer(self.files.layers)
-        for field in ("template", "query_template"):
-            config[field] = TEMPLATES.get(config[field], config[field])
-        config["query_template"] = config["query_template"] or config["template"]
-        if contrast := config["contrastive_prompting"]:
-            wording = AUXILIARY_WORDINGS.get(contrast["auxiliary"])
-            if contrast["mode"] in ("norm", "sub_head_norm"):
-                del contrast["strength"]  # these modes do not read it
-            if wording is not None:
-                contrast["auxiliary"] = AUXILIARY_TEMPLATE.replace("WORDING", wording)
-        content = {
-            "method": METHOD_REVISION,
-            "model": self.files.digest,
-            "config": config,
-            "normalised": True,
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """SHA-256 over everything that changes a vector, as 64 hexadecimal digits."""
+        return fingerprint(
+            self.config,
+            model=self.files.digest,
+            adapter=self.adapter.digest if self.adapter else None,
+            layers=self.files.layers,
+            dimension=self.pooled_dimension,
+        )
 
     def describe(self) -> dict[str, Any]:
         """What a collection keeps, enough for `specify(**describe())` to find the same encoder."""
-        return {"name": self.name, "config": self.config.model_dump(mode="json")}
+        config = with_adapter_in(self.config, Path.cwd())
+        return {"name": self.name, "config": config.model_dump(mode="json")}
 
 
 def specify(
@@ -79,35 +93,46 @@ def specify(
     """Resolve an encoder's name.
 
     Args:
-        name: a preset's name, a model folder, or a hub id (`owner/name`).
+        name: a preset's name, a preset file (JSON), a model folder, or a hub id (`owner/name`).
         config: settings to use instead of the preset's, the folder's, or the defaults.
 
     Raises:
-        InvalidConfig: the name is none of the three, or the settings do not fit the model.
+        InvalidConfig: the name is none of these, or the settings do not fit the model.
         ModelUnavailable: the files are missing, unsafe, or cannot be fetched.
-        UnsupportedArchitecture: the layer loop does not cover the model.
+        UnsupportedArchitecture: the model is no decoder of text.
     """
-    preset = PRESETS.get(name)
+    preset = find_preset(name)
     model = preset.model if preset else name
+    builtin = next((key for key in (name, model) if key in PRESETS), None)
+    if builtin is not None:
+        model = PRESETS[builtin].model
     if Path(model).is_dir():
         files = ModelFiles.in_folder(Path(model).resolve())
-        name = name if preset else str(files.folder)
+        called = str(files.folder)
     elif HUB_ID.fullmatch(model) and not model.startswith("."):
-        files = ModelFiles.from_hub(model)
+        files, called = ModelFiles.from_hub(model), model
+    elif builtin is not None:
+        raise ModelUnavailable(f"preset {builtin!r} has lost its model folder; reinstall Sextant")
     elif preset:
-        raise ModelUnavailable(f"preset {name!r} has lost its model folder; reinstall Sextant")
+        raise InvalidConfig(
+            f"preset file {name!r} has model {model!r}; expected a preset, a folder (relative to "
+            "the file), or a hub id OWNER/NAME"
+        )
     else:
         raise InvalidConfig(
-            f"unknown encoder {name!r}; expected a preset ({', '.join(PRESETS)}), "
+            f"unknown encoder {name!r}; expected a preset ({', '.join(PRESETS)}), a preset file, "
             "a model folder, or a hub id OWNER/NAME"
         )
     files.check_architecture()
     if config is None:
-        config = preset.config if preset else folder_settings(files)
-    return EncoderSpecification(name, files, check_config(config))
+        found = preset or folder_settings(files)
+        settings, source = found.config, found.source
+    else:
+        settings, source = with_adapter_in(check_config(config), Path.cwd()), "given"
+    return EncoderSpecification(builtin or called, files, settings, source)
 
 
-def check_config(config: EncoderConfig | dict[str, Any]) -> EncoderConfig:
+def check_config(config: object) -> EncoderConfig:
     """Validate settings, with one clear line for what is wrong.
 
     Raises:
@@ -121,21 +146,33 @@ def check_config(config: EncoderConfig | dict[str, Any]) -> EncoderConfig:
     return EncoderConfig(**config)
 
 
-def folder_settings(files: ModelFiles) -> EncoderConfig | dict[str, Any]:
+def folder_settings(files: ModelFiles) -> Preset:
     """The settings that a model folder brings along, or uncalibrated ones by its depth.
 
-    The papers stop prepending after about a fifth of the layers and, on deep models, read the last
-    layer but one. CP stays off: its layer and strength want calibration.
+    Raises:
+        InvalidConfig: the folder's settings are wrong.
     """
     path = files.folder / SETTINGS_FILE
     if path.is_file():
-        try:
-            parsed: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InvalidConfig(f"{str(path)!r} is not JSON: {error}") from error
-        return parsed
-    layers = files.layers
-    return EncoderConfig(
-        token_prepending=TokenPrepending(start=1, exit=max(2, round(0.2 * layers))),
-        output_layer=-2 if layers >= 12 else -1,
-    )
+        config, source = settings_from(read_settings(path), path), f"{SETTINGS_FILE} of the model"
+    else:
+        config = uncalibrated(files.layers, dtype=_computing_dtype(files))
+        source = UNCALIBRATED
+    return Preset(model=str(files.folder), config=config, source=source, layers=files.layers)
+
+
+def dtype_reason(files: ModelFiles, config: EncoderConfig) -> str:
+    """Why the encoder computes in the number format that it does, in one line."""
+    stored, used = files.stored_dtype, config.dtype
+    weights = f"the weights are {stored}" if stored else "config.json names no dtype"
+    if used != _computing_dtype(files):
+        loss = ", and ends at 65504" if used == "float16" else ""
+        return f"{used}: set so, while {weights}{loss}"
+    if stored == "float16":
+        return f"{used}: {weights}, which overflows and is slow on CPUs"
+    return f"{used}: {weights}"
+
+
+def _computing_dtype(files: ModelFiles) -> Dtype:
+    """The number format that suits a model's weights."""
+    return "bfloat16" if files.stored_dtype in ("bfloat16", "float16") else "float32"

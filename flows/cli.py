@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from flows.cli_collections import collections_app
+from flows.cli_encoders import encoders_app
 from flows.cli_options import (
     AsJson,
     Collection,
@@ -39,6 +40,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(collections_app, name="collections")
+app.add_typer(encoders_app, name="encoders")
 
 
 class _Outcome:

@@ -23,7 +23,9 @@ def list_collections(store: Store = None, as_json: AsJson = False, debug: Debug 
         manifests = place.list()
         location = place.location
     if as_json:
-        print_json({"collections": [m.model_dump(mode="json") for m in manifests]})
+        print_json(
+            {"collections": [m.model_dump(mode="json", exclude={"canary"}) for m in manifests]}
+        )
     else:
         console.show_collections(manifests, location)
 

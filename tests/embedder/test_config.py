@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from embedder.config import EncoderConfig, TokenPrepending
+from embedder.config import ContrastivePrompting, EncoderConfig, TokenPrepending
 from embedder.errors import InvalidConfig
 from embedder.presets import PRESETS
+from embedder.prompts import MULTI_PROMPTS, TEMPLATES
 from embedder.specification import check_config
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -15,10 +16,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"template": "eoll"}, r"unknown template 'eoll'; choose one of eol"),
     ({"template": 5}, r"encoder.template: 5 is not allowed, input should be a valid string"),
     ({"query_template": "{}{}"}, r"'\{\}\{\}' has 2 slots; write \{\} exactly once"),
-    ({"template": "none", "token_prepending": {"exit": 3}}, r"'none' has no <PST>.*add <PST>"),
+    ({"template": []}, r"list of templates is empty; name at least one"),
+    ({"template": ["eol", 5]}, r"encoder.template: \['eol', 5\] is not allowed, .*valid string"),
+    ({"template": ["eol", "ko"]}, r"unknown template 'ko'; choose one of eol, .*, ck, meta, or"),
+    ({"template": "{} <PST>"}, r"'\{\} <PST>' has <PST> at its end; put words after it"),
+    (
+        {"template": "none", "token_prepending": {"exit": 3}},
+        r"template '\{\}' has no <PST>.*add <PST>, set token_prepending.position",
+    ),
     (
         {"query_template": "none", "token_prepending": {"exit": 3}},
-        r"template 'none' has no <PST>.*switch token_prepending off",
+        r"template '\{\}' has no <PST>.*or switch it off",
+    ),
+    (
+        {"template": ["eol", "none"], "token_prepending": {"exit": 3}},
+        r"template '\{\}' has no <PST>",
     ),
     (
         {"token_prepending": {"start": 3, "exit": 3}},
@@ -28,6 +40,35 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"token_prepending": {"start": 1}}, r"encoder.token_prepending.exit: not given; set it"),
     ({"token_prepending": {"exit": 3, "stop": 4}}, r"'stop'; choose from start, exit, placeh"),
     ({"token_prepending": 7}, r"encoder.token_prepending: 7 is not allowed, .*valid dictionary"),
+    (
+        {"token_prepending": {"exit": 3, "placeholders": 9}},
+        r"token_prepending.placeholders: 9 is not allowed, .*less than or equal to 8",
+    ),
+    (
+        {"token_prepending": {"exit": 3, "position": "end"}},
+        r"position: 'end' is not allowed, .*'template', 'start', 'in_quote' or 'after_text'",
+    ),
+    (
+        {"template": "Of {}", "token_prepending": {"exit": 3, "position": "after_text"}},
+        r"'Of \{\}<PST>' has <PST> at its end; put words after it",
+    ),
+    (
+        {"token_prepending": {"exit": 3, "prompts": []}},
+        r"encoder.token_prepending: prompts is empty; name at least one, or switch",
+    ),
+    ({"token_prepending": {"exit": 3, "prompts": [-1]}}, r"prompts.0: -1 is not allowed"),
+    (
+        {"template": "ck", "token_prepending": {"exit": 3, "prompts": [0, 2]}},
+        r"prompts names prompt 2, there are 2 document templates; use 0 to 1",
+    ),
+    (
+        {
+            "template": "ck",
+            "query_template": "eol",
+            "token_prepending": {"exit": 3, "prompts": [1]},
+        },
+        r"prompts names prompt 1, there are 1 query templates; use 0 to 0",
+    ),
     ({"contrastive_prompting": {"layer": -1}}, r"layer: -1 is not allowed, .*equal to 0"),
     (
         {"contrastive_prompting": {"layer": 1, "mode": "nrom"}},
@@ -50,10 +91,43 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"auxiliary prompt 'About \{\}' has no <PST>; add it",
     ),
     (
-        {"contrastive_prompting": {"layer": 1}, "pooling": "mean"},
-        r"acts on the last token, pooling is 'mean'; use pooling='last'",
+        {"contrastive_prompting": {"layer": 1, "shared_context": True, "auxiliary": "On {}"}},
+        r"auxiliary prompt 'On \{\}' has words before \{\}; .*begin it with \{\}",
     ),
-    ({"pooling": "max"}, r"encoder.pooling: 'max' is not allowed, input should be 'last' or 'me"),
+    (
+        {
+            "contrastive_prompting": {"layer": 1, "shared_context": True},
+            "token_prepending": {"exit": 3, "on_auxiliary": True},
+        },
+        r"on_auxiliary has no meaning with shared_context, .*set it to false",
+    ),
+    (
+        {
+            "contrastive_prompting": {"layer": 1, "shared_context": True},
+            "token_prepending": {"exit": 3, "position": "after_text"},
+        },
+        r"position 'after_text' cannot be shared .*choose another position",
+    ),
+    (
+        {"contrastive_prompting": {"layer": 1}, "pooling": "mean"},
+        r"changes the last token alone, which pooling 'mean' does not read; use pooling 'last'",
+    ),
+    (
+        {
+            "contrastive_prompting": {"layer": 1},
+            "token_prepending": {"exit": 2},
+            "pooling": "position_weighted_mean",
+        },
+        r"pooling 'position_weighted_mean' does not read",
+    ),
+    ({"pooling": "max"}, r"encoder.pooling: 'max' is not allowed, .*'last', 'mean', 'position_w"),
+    ({"pool_prompt": "yes"}, r"pool_prompt: 'yes' is not allowed, input should be a valid boolean"),
+    ({"adapter": 5}, r"adapter: 5 is not allowed, input should be a valid string"),
+    ({"merge_adapter": 1}, r"merge_adapter: 1 is not allowed, .*valid boolean"),
+    ({"on_overflow": "cut"}, r"on_overflow: 'cut' is not allowed, .*'truncate' or 'error'"),
+    ({"dimensions": 0}, r"dimensions: 0 is not allowed, .*equal to 1"),
+    ({"dimensions": "8"}, r"dimensions: '8' is not allowed, .*valid integer"),
+    ({"precision": "int4"}, r"precision: 'int4' is not allowed, .*'float16', 'int8' or 'binary'"),
     ({"dtype": "int8"}, r"dtype: 'int8' is not allowed, .*'bfloat16'"),
     ({"max_tokens": 15}, r"max_tokens: 15 is not allowed, .*equal to 16"),
     ({"max_tokens": "many"}, r"max_tokens: 'many' is not allowed, .*valid integer"),
@@ -72,13 +146,63 @@ def test_a_wrong_setting_is_one_clear_line(wrong: dict[str, Any], message: str) 
     assert "\n" not in text
     assert "pydantic" not in text
     assert len(text) < 300
+    with pytest.raises(InvalidConfig) as built:
+        EncoderConfig(**wrong)
+    assert str(built.value) == text
 
 
 @pytest.mark.parametrize("wrong", [[], "eol", 3, None])
 def test_settings_that_are_no_mapping(wrong: Any) -> None:
     """A JSON list where settings are expected is a wrong setting, not a crash."""
-    with pytest.raises(InvalidConfig, match=r"encoder: .* is not allowed, .*valid dictionary"):
+    with pytest.raises(InvalidConfig, match=r"encoder: .* is not allowed, expected a mapping"):
         check_config(wrong)
+
+
+def test_parts_of_the_settings_are_checked_when_built_alone() -> None:
+    """Each in one line, with its own name."""
+    with pytest.raises(InvalidConfig, match=r"^encoder\.token_prepending\.exit: 1 is not allowed"):
+        TokenPrepending(exit=1)
+    with pytest.raises(InvalidConfig, match=r"^encoder\.contrastive_prompting\.layer: 'x' is not"):
+        ContrastivePrompting(layer="x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        # The words in front of the text carry what the contrast did, through later prepending.
+        {"contrastive_prompting": {"layer": 1}, "token_prepending": {"exit": 4}, "pooling": "mean"},
+        {"contrastive_prompting": {"layer": 1}, "pooling": "mean", "pool_prompt": True},
+        {"contrastive_prompting": {"layer": 1}, "pooling": "last_mean"},
+        {"template": "none", "token_prepending": {"exit": 3, "position": "start"}},
+        {"template": ["eol", "none"], "token_prepending": {"exit": 3, "prompts": [0]}},
+        {
+            "contrastive_prompting": {"layer": 1, "auxiliary": "On {}:"},
+            "token_prepending": {"exit": 3, "on_auxiliary": True, "position": "in_quote"},
+        },
+    ],
+)
+def test_what_looks_like_a_contradiction_and_is_none(right: dict[str, Any]) -> None:
+    """Contrast that a mean reads after all; placeholders where the template names no place."""
+    assert check_config(right) == EncoderConfig(**right)
+
+
+def test_templates_are_texts_in_the_order_they_are_averaged() -> None:
+    """Keys, multi-prompts and own templates, in one list; queries fall back to documents."""
+    config = EncoderConfig(template=("ck", "On {}"), query_template="eol")
+    own = tuple(TEMPLATES[key] for key in MULTI_PROMPTS["ck"])
+    assert config.templates("document") == (*own, "On {}")
+    assert config.templates("query") == (TEMPLATES["eol"],)
+    assert EncoderConfig(template="cot").templates("query") == (TEMPLATES["cot"],)
+
+
+def test_placeholders_stand_in_the_prompts_that_are_named() -> None:
+    """By index; in all of them if none is named; in none without prepending."""
+    tp = TokenPrepending(exit=3, placeholders=2, prompts=(1,))
+    counts = [EncoderConfig(template="ck", token_prepending=tp).placeholders(i) for i in (0, 1)]
+    assert counts == [0, 2]
+    everywhere = EncoderConfig(template="ck", token_prepending=TokenPrepending(exit=3))
+    assert [everywhere.placeholders(i) for i in (0, 1)] == [1, 1]
+    assert EncoderConfig().placeholders(0) == 0
 
 
 @pytest.mark.parametrize(
