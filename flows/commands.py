@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from embedder.errors import CanaryDrift
+from flows import console
 from flows.errors import FlowError, InvalidInput
 from flows.ingestion import Ingestion, IngestReport, IngestRequest
 from flows.orchestration import PrefectAPI, no_heartbeat
@@ -40,6 +42,7 @@ def run_ingest(sources: Sequence[str], target: Target, progress: Progress) -> In
         if ingestion.plan.store:
             progress.stage(f"loading encoder {session.specification.name}")
             session.chunker()  # refuses settings that do not fit the encoder
+            session.require_canary()
         progress.stage("starting Prefect")
         api.wait()
         from flows.ingest import ingest_flow
@@ -74,17 +77,24 @@ def run_cluster(
 def run_search(
     query: str, target: Target, *, limit: int, where: Filter, by_document: bool
 ) -> tuple[SearchResult, str]:
-    """Answer a query with the collection's encoder; returns the result and the encoder's name."""
+    """Answer a query with the collection's encoder; returns the result and the encoder's name.
+
+    An encoder that has drifted since the collection was made is complained of, and answers.
+    """
     with running(target) as session:
         collection = session.existing_collection()
         result = search(
             collection,
-            session.encoder(),
+            session.queries(),
             query,
             limit=limit,
             where=where,
             by_document=by_document,
         )
+        try:
+            session.require_canary()
+        except CanaryDrift as drift:
+            console.complain(f"warning, hits may be off: {drift}")
         return result, session.specification.name
 
 

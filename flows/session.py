@@ -10,16 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from embedder.canary import canary_vectors, check_canary
 from embedder.errors import InvalidConfig
 from embedder.specification import EncoderSpecification, specify
 from flows.documents.chunking import CHUNKER_VERSION, Chunker
 from flows.documents.parsing import PARSER_VERSION
+from flows.encoders import EncodedChunks, Queries, encode_chunks, load_encoder
 from flows.errors import FlowError, InvalidInput
 from flows.heads import Head, read_heads
 from flows.plan import Plan
@@ -32,7 +34,7 @@ from search.stores.locate import open_store
 from search.stores.manifests import check_name
 
 if TYPE_CHECKING:
-    from embedder.encoder import Encoder, Encoding
+    from embedder.encoder import Encoder
 
 DEFAULT_ENCODER: Final = "starter"
 
@@ -79,7 +81,8 @@ class Session:
     """By sources: a command that has planned hands its plan to the flow."""
     begun: set[str] = field(default_factory=set)
     """Ids of the documents that this run has begun to write."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _canary_holds: bool = False
+    _lock: threading.RLock = field(default_factory=threading.RLock)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
@@ -103,22 +106,28 @@ class Session:
         return cls(target, store, specification, collection)
 
     def ensure_collection(self) -> Collection:
-        """The collection, created if it is not there.
+        """The collection, created if it is not there, with the encoder's canary.
 
         Raises:
             CollectionExists: the store's folder holds something else of that name.
+            InvalidConfig: the encoder gives no finite vectors.
         """
         with self._lock:
             if self.collection is None:
+                encoder = self.encoder()
+                with self._encoding:
+                    canary = canary_vectors(encoder)
                 self.collection = self.store.create(
                     Manifest(
                         name=self.target.collection,
-                        dimension=self.specification.files.dimension,
+                        dimension=self.specification.dimension,
                         fingerprint=self.specification.fingerprint,
                         encoder=self.specification.describe(),
                         created_at=self.started_at,
+                        canary=canary,
                     )
                 )
+                self._canary_holds = True
             return self.collection
 
     def existing_collection(self) -> Collection:
@@ -158,11 +167,32 @@ class Session:
         with self._lock:
             return load_encoder(self.specification)
 
-    def encode_documents(self, texts: Sequence[str]) -> "Encoding":
-        """Encode chunks, one caller at a time: it uses every core; others parse meanwhile."""
+    def require_canary(self) -> None:
+        """Refuse an encoder that no longer gives the collection's vectors; looks until it holds.
+
+        Raises:
+            CanaryDrift: it does not; what it would write, or ask, does not compare.
+        """
         encoder = self.encoder()
         with self._encoding:
-            return encoder.encode_with_counts(texts, prompt_name="document")
+            if self.collection is not None and not self._canary_holds:
+                check_canary(encoder, self.collection.manifest.canary)
+                self._canary_holds = True
+
+    def encode_documents(self, texts: Sequence[str]) -> EncodedChunks:
+        """Encode chunks, one caller at a time: it uses every core; others parse meanwhile.
+
+        Raises:
+            CanaryDrift: see `require_canary`; nothing is encoded.
+        """
+        self.require_canary()
+        encoder = self.encoder()
+        with self._encoding:
+            return encode_chunks(encoder, texts)
+
+    def queries(self) -> Queries:
+        """The encoder as `search` wants it."""
+        return Queries(self.encoder(), self.specification)
 
     def chunker(self) -> Chunker:
         """A chunker bounded by what the encoder takes. One per thread: it is not shared.
@@ -250,11 +280,3 @@ def current() -> Session:
     if _current is None:
         raise FlowError("no run is open in this process; tasks run inside their flow's process")
     return _current
-
-
-@lru_cache(maxsize=1)
-def load_encoder(specification: EncoderSpecification) -> "Encoder":
-    """The process's encoder: weights are loaded once, whatever number of runs follow."""
-    from embedder.encoder import Encoder
-
-    return Encoder(specification)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from search.filters import Filter
 from search.records import Point, Record
@@ -31,6 +31,10 @@ class Manifest(BaseModel):
     """The encoder's name and configuration, enough to build the same one for a query."""
     created_at: str
     """ISO 8601, UTC."""
+    canary: tuple[tuple[float, ...], ...] = Field(default=(), repr=False)
+    """Vectors of the encoder's reference texts when the collection was made, each of `dimension`
+    values; by them a writer finds out whether its encoder still gives such vectors. Empty in a
+    collection that is older than canaries."""
 
 
 class Collection(Protocol):

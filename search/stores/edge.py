@@ -66,7 +66,7 @@ class EdgeStore:
                 folder=str(self._folder / name),
                 lock=str(self._folder / LOCKS / name),
                 owner=this_process(),
-                manifest=manifest.model_dump_json(indent=2),
+                manifest=manifests.manifest_text(manifest),
                 dimension=manifest.dimension,
                 indexes=tuple(INDEXED.items()),
             )

@@ -1,6 +1,7 @@
 """Collection names and manifests: what may be kept, and what is read back."""
 
 import json
+import math
 import re
 from typing import Final
 
@@ -35,7 +36,8 @@ def check_manifest(manifest: Manifest) -> Manifest:
     """The manifest, if a collection can be made from it.
 
     Raises:
-        InvalidRequest: the name, schema version, dimension, fingerprint or encoder configuration.
+        InvalidRequest: the name, schema version, dimension, fingerprint, encoder configuration or
+            canary.
     """
     check_name(manifest.name)
     if manifest.schema_version != SCHEMA_VERSION:
@@ -56,7 +58,18 @@ def check_manifest(manifest: Manifest) -> Manifest:
         plain_json(manifest.encoder, "encoder")
     except InvalidPoint as error:
         raise InvalidRequest(f"collection {manifest.name!r}: {error}") from None
+    if problem := _canary_problem(manifest):
+        raise InvalidRequest(f"collection {manifest.name!r}: {problem}; pass the encoder's own")
     return manifest
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """The manifest as JSON that a person can read: a line for each vector of the canary."""
+    fields = manifest.model_dump(mode="json")
+    vectors = [json.dumps(vector) for vector in fields.pop("canary")]
+    text = json.dumps(fields, indent=2, ensure_ascii=False).removesuffix("\n}")
+    lines = "".join(f"\n    {vector}," for vector in vectors).removesuffix(",")
+    return f'{text},\n  "canary": [{lines}\n  ]\n}}'
 
 
 def read_manifest(text: str, *, name: str, place: str) -> Manifest:
@@ -81,7 +94,23 @@ def read_manifest(text: str, *, name: str, place: str) -> Manifest:
             f"{SCHEMA_VERSION}; use the program that made it, or ingest again"
         )
     try:
-        return Manifest.model_validate({**fields, "name": name})
+        manifest = Manifest.model_validate({**fields, "name": name})
     except ValidationError as error:
         problems = "; ".join(f"{item['loc']}: {item['msg']}" for item in error.errors())
         raise StoreUnavailable(f"{place} is no manifest ({problems}); restore it") from None
+    if problem := _canary_problem(manifest):
+        raise StoreUnavailable(f"{place} is no manifest ({problem}); restore it")
+    return manifest
+
+
+def _canary_problem(manifest: Manifest) -> str | None:
+    """What makes the canary useless, if anything does."""
+    for row, vector in enumerate(manifest.canary):
+        if len(vector) != manifest.dimension:
+            return (
+                f"canary vector {row} has {len(vector)} values; expected {manifest.dimension}, "
+                "the dimension"
+            )
+        if not (all(map(math.isfinite, vector)) and any(vector)):
+            return f"canary vector {row} holds NaN or infinity, or is zero; expected a direction"
+    return None

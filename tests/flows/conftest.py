@@ -18,7 +18,9 @@ import pytest
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from embedder.config import EncoderConfig, Precision
 from embedder.errors import NonFiniteActivation
+from embedder.precision import Stored, quantise
 from embedder.specification import specify
 from flows.orchestration import API_URL, PrefectAPI
 from flows.session import Session, Target
@@ -150,7 +152,7 @@ def target(scratch: Path, encoder_folder: Path) -> Target:
 class LetterEncoding:
     """What `LetterEncoder` returns: the fields of `embedder.encoder.Encoding`."""
 
-    vectors: npt.NDArray[np.float32]
+    vectors: Stored
     tokens: npt.NDArray[np.int64]
     truncated: npt.NDArray[np.bool_]
 
@@ -162,12 +164,16 @@ class LetterEncoder:
     """
 
     max_text_tokens = 500
+    dimension = 32
+    config = EncoderConfig()
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer_json = (folder / "tokenizer.json").read_text()
         self.calls: list[list[str]] = []
 
-    def encode_with_counts(self, texts: Sequence[str], *, prompt_name: str) -> LetterEncoding:
+    def encode_with_counts(
+        self, texts: Sequence[str], *, prompt_name: str, precision: Precision | None = None
+    ) -> LetterEncoding:
         """Count the letters of each text, modulo 32."""
         self.calls.append(list(texts))
         vectors = np.zeros((len(texts), 32), dtype=np.float32)
@@ -179,7 +185,16 @@ class LetterEncoder:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         counts = np.array([len(text) for text in texts], dtype=np.int64)
         truncated = np.array(["TooLong" in text for text in texts], dtype=np.bool_)
-        return LetterEncoding(vectors, counts, truncated)
+        stored = quantise(vectors, precision or self.config.precision)
+        return LetterEncoding(stored, counts, truncated)
+
+    def encode_document(self, texts: Sequence[str], **options: Any) -> Stored:
+        """Count the letters."""
+        return self.encode_with_counts(texts, prompt_name="document", **options).vectors
+
+    def encode_query(self, texts: Sequence[str]) -> Stored:
+        """Count the letters of a query likewise."""
+        return self.encode_with_counts(texts, prompt_name="query").vectors
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """One session for a process: opened once, shared by nested blocks, closed by the outermost."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,32 @@ def test_the_collection_knows_its_encoder(target: Target, fingerprint: str) -> N
         assert manifest.dimension == 32
     with running(target.model_copy(update={"encoder": None})) as session:
         assert session.specification.fingerprint == fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "dimension"),
+    [
+        ({"pooling": "last_mean"}, 64),
+        ({"dimensions": 8, "precision": "int8"}, 8),
+        ({"pooling": "last_mean", "dimensions": 48, "precision": "binary"}, 48),
+    ],
+)
+def test_a_collection_has_the_dimension_of_the_vectors(
+    target: Target,
+    encoder_folder: Path,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    dimension: int,
+) -> None:
+    """Not of the model's states: they may be pooled twice, or shortened; never of packed bits."""
+    folder = tmp_path / "encoder"
+    shutil.copytree(encoder_folder, folder)
+    (folder / "sextant.json").write_text(json.dumps(settings))
+    with running(target.model_copy(update={"encoder": str(folder)})) as session:
+        manifest = session.ensure_collection().manifest
+        assert manifest.dimension == dimension
+        assert session.encode_documents(["an owl", "a lamp"]).vectors.shape == (2, dimension)
+        assert session.queries().encode_query(["an owl"]).shape == (1, dimension)
 
 
 def test_another_encoder_is_refused(target: Target, encoder_folder: Path, tmp_path: Path) -> None:
