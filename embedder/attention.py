@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from embedder.packing import Strip
+from embedder.varlen import is_usable, varlen_attention
 
 SHORT: Final = 256
 """Up to so many keys a row the matrix product is the faster one on CPUs."""
@@ -45,14 +46,12 @@ def causal_attention(
         strip: the rows.
         rule: scale, window, soft cap.
     """
-    if q_THE.is_cuda and rule.softcap is None and q_THE.dtype != torch.float32:
-        from embedder.varlen import varlen_attention
-
-        return varlen_attention(q_THE, k_XKE, v_XKE, strip, rule)
+    if is_usable(q_THE, rule.softcap):
+        return varlen_attention(q_THE, k_XKE, v_XKE, strip, scale=rule.scale, window=rule.window)
     q_SLHE = _side_by_side(q_THE, strip)
     k_SMKE, v_SMKE = k_XKE[strip.key_SM], v_XKE[strip.key_SM]
     if rule.softcap is not None or (q_THE.device.type == "cpu" and k_SMKE.shape[1] <= SHORT):
-        out_SLHE, _ = _matrix_product(q_SLHE, k_SMKE, v_SMKE, strip.mask(rule.window), rule)
+        out_SLHE, _ = _matrix_product(q_SLHE, k_SMKE, v_SMKE, strip.bias(rule.window), rule)
     else:
         out_SLHE = _dot_product(q_SLHE, k_SMKE, v_SMKE, strip, rule)
     out_XHE = out_SLHE.flatten(0, 1)
@@ -67,8 +66,8 @@ def last_token_attention(
     It equals the last tokens' part of `causal_attention`, at a fraction of the work.
     """
     k_SMKE, v_SMKE = k_XKE[strip.key_SM], v_XKE[strip.key_SM]
-    seen_S11M = strip.last_mask(rule.window)[:, None, None]
-    out_S1HE, weight_SH1M = _matrix_product(q_SHE[:, None], k_SMKE, v_SMKE, seen_S11M, rule)
+    bias_S11M = strip.last_bias(rule.window)[:, None, None]
+    out_S1HE, weight_SH1M = _matrix_product(q_SHE[:, None], k_SMKE, v_SMKE, bias_S11M, rule)
     return out_S1HE[:, 0], weight_SH1M[:, :, 0]
 
 
@@ -80,9 +79,11 @@ def _side_by_side(q_THE: Tensor, strip: Strip) -> Tensor:
 
 
 def _matrix_product(
-    q_SLHE: Tensor, k_SMKE: Tensor, v_SMKE: Tensor, seen: Tensor, rule: Rule
+    q_SLHE: Tensor, k_SMKE: Tensor, v_SMKE: Tensor, bias: Tensor, rule: Rule
 ) -> tuple[Tensor, Tensor]:
-    """Attention written out; logits and weights in float32. Returns (S, L, H, E), (S, H, L, M).
+    """Attention written out; weights are formed in float32. Returns (S, L, H, E), (S, H, L, M).
+
+    `bias` is added to the logits: minus infinity where a query does not see a key.
 
     Query heads that share a key head are stacked along the queries, so that no key is repeated.
     """
@@ -96,7 +97,7 @@ def _matrix_product(
     logit = torch.bmm(q_BQE, k_BME.transpose(1, 2)).float().mul_(rule.scale)
     if rule.softcap is not None:
         logit = torch.tanh(logit / rule.softcap) * rule.softcap
-    logit_SHLM = logit.reshape(rows, heads, length, keys).masked_fill_(~seen, float("-inf"))
+    logit_SHLM = logit.reshape(rows, heads, length, keys).add_(bias)
     weight_SHLM = logit_SHLM.softmax(-1)
     weight_BQM = weight_SHLM.to(v_BME.dtype).reshape(rows * key_heads, groups * length, keys)
     out = torch.bmm(weight_BQM, v_BME).reshape(rows, key_heads, groups, length, size)
@@ -116,7 +117,7 @@ def _dot_product(
         q_SLHE.transpose(1, 2),
         k_SHME,
         v_SHME,
-        attn_mask=None if square else strip.mask(rule.window),
+        attn_mask=None if square else strip.bias(rule.window).to(q_SLHE.dtype),
         is_causal=square,
         scale=rule.scale,
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from embedder.attention import causal_attention, last_token_attention
-from embedder.blocks import Block, Rotary
+from embedder.blocks import Block, Rotary, signed
 from embedder.config import ContrastivePrompting, EncoderConfig
 from embedder.contrastive_prompting import contrast
 from embedder.errors import UnsupportedArchitecture
@@ -62,8 +62,9 @@ class Observer(Protocol):
     """Looks on while the layers run; makes the loop compute every token of every layer."""
 
     def attention(self, layer: int, last_SHE: Tensor, weight_T: Tensor) -> None:
-        """What the layer's `o_proj` is about to read at each normal row's last token, and that
-        token's attention to the row's own tokens, mean over heads.
+        """What the layer's `o_proj` is about to read at each normal row's last token.
+
+        `weight_T` is that token's attention to the row's own tokens, mean over heads.
         """
 
     def hidden(self, output_layer: int, hidden_TD: Tensor, packing: Packing) -> None:
@@ -245,7 +246,7 @@ class Backbone:
             rows = slice(strips[0].first_row, strips[-1].first_row + strips[-1].rows)
             at_S = last_S[rows]
             q_SHE = block.queries(input_TD[at_S], (rotary[0][at_S], rotary[1][at_S]))
-            parts = q_SHE.split([strip.rows for strip in strips])
+            parts = torch.split(q_SHE, [strip.rows for strip in strips])
             return [
                 last_token_attention(q, k_XKE, v_XKE, strip, block.rule)
                 for q, strip in zip(parts, strips, strict=True)
@@ -337,7 +338,7 @@ class Backbone:
             if by_kind or not tables:
                 extra = (kind,) if by_kind else ()
                 cos, sin = self.model.rotary_emb(hidden_TD, packing.position_T[None], *extra)
-                table = (cos[0][:, None], sin[0][:, None])
+                table = (cos[0][:, None], signed(sin[0])[:, None])
             tables[kind] = table
         return tables
 

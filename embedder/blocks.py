@@ -16,7 +16,7 @@ from torch import Tensor
 from embedder.attention import Rule
 
 Rotary = tuple[Tensor, Tensor]
-"""Cosine and sine for each packed token, (T, 1, rotated size)."""
+"""Cosine and signed sine for each packed token, (T, 1, rotated size)."""
 
 
 class Block:
@@ -71,7 +71,7 @@ class Block:
 
     def values(self, input_TD: Tensor) -> Tensor:
         """Value heads, (T, K, E)."""
-        return self._project(input_TD, "v").unflatten(1, (-1, self.head_size))
+        return self._heads(self._project(input_TD, "v"))
 
     def output(self, residual_TD: Tensor, mixed_THE: Tensor) -> Tensor:
         """The layer's output, (T, D), from what attention mixed."""
@@ -109,20 +109,33 @@ class Block:
         """Heads (T, heads, E), normed each or all together where the model does so."""
         norm = getattr(self.attention, name, None)
         if norm is None:
-            return projected_TX.unflatten(1, (-1, self.head_size))
+            return self._heads(projected_TX)
         if norm.weight.shape[0] == self.head_size:
-            heads: Tensor = norm(projected_TX.unflatten(1, (-1, self.head_size)))
-            return heads
-        together: Tensor = norm(projected_TX)
-        return together.unflatten(1, (-1, self.head_size))
+            heads_THE: Tensor = norm(self._heads(projected_TX))
+            return heads_THE
+        return self._heads(norm(projected_TX))
+
+    def _heads(self, projected_TX: Tensor) -> Tensor:
+        return projected_TX.view(len(projected_TX), -1, self.head_size)
 
 
 def rotate(x_THE: Tensor, rotary: Rotary) -> Tensor:
-    """Rotary position embedding in the two-halves layout; what lies beyond its size is kept."""
+    """Rotary position embedding in the two-halves layout; what lies beyond its size is kept.
+
+    Args:
+        x_THE: query or key heads.
+        rotary: cosine, and sine negated in its first half.
+    """
     cos_T1R, sin_T1R = rotary
     size = cos_T1R.shape[-1]
     turned_THR = x_THE if size == x_THE.shape[-1] else x_THE[..., :size]
     first, second = turned_THR.chunk(2, dim=-1)
-    swapped_THR = torch.cat((-second, first), dim=-1)
-    out_THR = (turned_THR * cos_T1R + swapped_THR * sin_T1R).to(x_THE.dtype)
+    swapped_THR = torch.cat((second, first), dim=-1)
+    out_THR = torch.addcmul(turned_THR * cos_T1R, swapped_THR, sin_T1R).to(x_THE.dtype)
     return out_THR if size == x_THE.shape[-1] else torch.cat((out_THR, x_THE[..., size:]), dim=-1)
+
+
+def signed(sine_TR: Tensor) -> Tensor:
+    """Transformers' sine table as `rotate` wants it: negated in its first half."""
+    half = sine_TR.shape[-1] // 2
+    return torch.cat((-sine_TR[..., :half], sine_TR[..., half:]), dim=-1)

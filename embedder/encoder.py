@@ -15,6 +15,7 @@ from tqdm import tqdm
 from embedder import batching
 from embedder.backbone import Backbone, longest_row
 from embedder.config import KINDS, EncoderConfig, Kind, Precision
+from embedder.cpu_kernels import speed_up
 from embedder.errors import InvalidConfig, InvalidText, NonFiniteActivation
 from embedder.hooked import HookedBackbone
 from embedder.loading import (
@@ -84,6 +85,8 @@ class Encoder:
             model = attach_adapter(model, Path(config.adapter), merge=config.merge_adapter)
         model = model.to(chosen)
         covered = files.architecture["model_type"] in ARCHITECTURES
+        if covered:
+            speed_up(model)
         self._backbone: Backbone | HookedBackbone = (
             Backbone(model) if covered else HookedBackbone(model)
         )
@@ -339,15 +342,14 @@ class Encoder:
         """One batch, (S, D) pooled; halves itself when the device runs out of memory."""
         rows, auxiliary = prompted.rows(batch)
         prompts = len(prompted.normal)
-        pooled: torch.Tensor | None = None
+        done: list[torch.Tensor] = []
         with memory.tolerated(len(batch)):
-            pooled = self._backbone.forward(rows, self.config, auxiliary, prompts=prompts)
-        if pooled is None:  # out of the handler, whose traceback holds the failed tensors
+            done.append(self._backbone.forward(rows, self.config, auxiliary, prompts=prompts))
+        if not done:  # out of the handler, whose traceback holds the failed tensors
             half = len(batch) // 2
             parts = (batch[:half], batch[half:])
             return np.concatenate([self._encode_batch(p, prompted, memory) for p in parts])
-        mean_SD = pooled.unflatten(0, (prompts, len(batch))).mean(0) if prompts > 1 else pooled
-        vectors: Float32 = mean_SD.cpu().numpy()
+        vectors: Float32 = done[0].view(prompts, len(batch), -1).mean(0).cpu().numpy()
         return vectors
 
 

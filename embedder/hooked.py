@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,15 +25,17 @@ from transformers import PreTrainedModel
 from embedder.backbone import longest_row, seeded_placeholder
 from embedder.config import EncoderConfig
 from embedder.contrastive_prompting import contrast
-from embedder.errors import UnsupportedArchitecture
+from embedder.decoder_parts import (
+    attention_of,
+    check_causal,
+    decoder_layers,
+    final_states,
+    projection_of,
+    unsupported,
+)
 from embedder.pooling import needs_attention, pool
 from embedder.token_prepending import prepend_last_state
 from embedder.tokens import PLACEHOLDER_ID, Row
-
-ATTENTIONS: Final = ("self_attn", "self_attention", "attention", "attn", "multi_head_attention")
-"""Names under which decoder layers hold their attention module."""
-PROJECTIONS: Final = ("o_proj", "out_proj", "c_proj", "dense", "wo")
-"""Names under which attention modules hold their output projection."""
 
 _log = logging.getLogger(__name__)
 _Change = tuple[nn.Module, Callable[[Tensor], Tensor]]
@@ -92,13 +94,13 @@ class HookedBackbone:
         takes = set(inspect.signature(self.model.forward).parameters)
         if config.is_encoder_decoder or not {"inputs_embeds", "attention_mask"} <= takes:
             problem = "is an encoder with a decoder, or takes no inputs_embeds and attention_mask"
-            raise _unsupported(self.model, problem)
-        self.layers: list[Any] = _decoder_layers(self.model)
+            raise unsupported(self.model, problem)
+        self.layers: list[Any] = decoder_layers(self.model)
         self.dimension: int = config.hidden_size
         self.heads: int = config.num_attention_heads
         self._embedding: Any = self.model.get_input_embeddings()
         if self._embedding.weight.shape[1] != self.dimension:
-            raise _unsupported(self.model, "has embeddings and layers of different sizes")
+            raise unsupported(self.model, "has embeddings and layers of different sizes")
         check_causal(self.model)
         default_D = seeded_placeholder(self._embedding)
         self._placeholder_D = default_D if placeholder_D is None else placeholder_D
@@ -184,14 +186,14 @@ class HookedBackbone:
             for module, change in changes:
                 hooks.enter_context(_before(module, change))
             try:
-                final_SLD = _final_states(self.model, embedded_SLD, batch.mask_SL)
+                final_SLD = final_states(self.model, embedded_SLD, batch.mask_SL)
             except _Reached as reached:
                 states_SLD: Tensor = reached.args[0]
                 return states_SLD
         if missed := [module for module, change in changes if change is _stop]:
             problem = f"does not call its {type(missed[0]).__name__} as a module"
             remedy = "switch contrastive_prompting off, and use output_layer -1"
-            raise _unsupported(self.model, problem, remedy)
+            raise unsupported(self.model, problem, remedy)
         return final_SLD
 
     def _prepend(self, batch: _Batch, config: EncoderConfig, end: int) -> list[_Change]:
@@ -212,7 +214,7 @@ class HookedBackbone:
     ) -> _Change:
         """CP in front of its layer's projection; runs the auxiliary rows up to there."""
         cp: Any = config.contrastive_prompting
-        projection = self._projection(cp.layer)
+        projection = projection_of(self.model, self.layers[cp.layer], cp.layer)
         if cp.shared_context and config.token_prepending is not None:
             # Their placeholder holds the normal prompt's last state, so normal rows come along.
             others = _Batch.of([*rows, *auxiliary], self.device, normal=len(rows))
@@ -243,75 +245,9 @@ class HookedBackbone:
                     weights.append(part[row_S, :, column_S].mean(1).flatten())
                     return
             remedy = "use another pooling than attention_weighted_mean"
-            raise _unsupported(self.model, "does not give its attention weights", remedy)
+            raise unsupported(self.model, "does not give its attention weights", remedy)
 
-        return self._attention(index).register_forward_hook(watch)
-
-    # -- parts -------------------------------------------------------------------------------
-
-    def _attention(self, index: int) -> nn.Module:
-        if found := _find(self.layers[index], ATTENTIONS):
-            return found[0]
-        problem = f"has in layer {index} no attention under the names {', '.join(ATTENTIONS)}"
-        remedy = "use another layer, or neither contrastive_prompting nor attention_weighted_mean"
-        raise _unsupported(self.model, problem, remedy)
-
-    def _projection(self, index: int) -> nn.Module:
-        """The last projection to the hidden size: a Linear, a Conv1D, or an adapter around one."""
-        for module in reversed(_find(self._attention(index), PROJECTIONS)):
-            if getattr(module, "out_features", getattr(module, "nf", None)) == self.dimension:
-                return module
-        names = ", ".join(PROJECTIONS)
-        problem = f"has in the attention of layer {index} no output projection under {names}"
-        raise _unsupported(self.model, problem, "switch contrastive_prompting off")
-
-
-def check_causal(model: Any) -> None:
-    """Check by trial that no token of a base model sees a later one.
-
-    Two rows of four tokens which differ in the last one must agree in their other states, up to
-    rounding: to half the digits, since experts may be dealt other batches.
-
-    Raises:
-        UnsupportedArchitecture: they do not; the model is an encoder.
-    """
-    embedding = model.get_input_embeddings()
-    with torch.no_grad():
-        row_4D = embedding(torch.arange(4, device=embedding.weight.device))
-        other_4D = torch.cat((row_4D[:3], seeded_placeholder(embedding)[None]))
-        mask_24 = torch.ones(2, 4, dtype=torch.int64, device=row_4D.device)
-        states_24D = _final_states(model, torch.stack((row_4D, other_4D)), mask_24).float()
-    change_4 = (states_24D[0] - states_24D[1]).abs().amax(1)
-    if change_4[:3].max() > change_4[3] * torch.finfo(row_4D.dtype).eps ** 0.5:
-        raise _unsupported(model, "reads both ways, as encoders do: its tokens see later ones")
-
-
-def _decoder_layers(model: Any) -> list[Any]:
-    """Of all lists of as many modules as there are layers, the one with the most parameters."""
-    count = model.config.num_hidden_layers
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-    if not lists:
-        raise _unsupported(model, f"has no list of its {count} layers")
-    sizes = [sum(parameter.numel() for parameter in found.parameters()) for found in lists]
-    return list(lists[sizes.index(max(sizes))])
-
-
-def _unsupported(
-    model: Any, problem: str, remedy: str = "use a decoder-only model"
-) -> UnsupportedArchitecture:
-    return UnsupportedArchitecture(f"a {model.config.model_type!r} model {problem}; {remedy}")
-
-
-def _find(module: nn.Module, names: Sequence[str]) -> list[nn.Module]:
-    """The parts of a module, at any depth, which bear one of these names."""
-    return [part for name, part in module.named_modules() if name.rpartition(".")[2] in names]
-
-
-def _final_states(model: Any, embedded_SLD: Tensor, mask_SL: Tensor) -> Tensor:
-    """The model's own forward. It counts positions from 0, right under padding on the right."""
-    output = model(inputs_embeds=embedded_SLD, attention_mask=mask_SL, use_cache=False)
-    states_SLD: Tensor = output.last_hidden_state
-    return states_SLD
+        return attention_of(self.model, self.layers[index], index).register_forward_hook(watch)
 
 
 def _before(module: nn.Module, change: Callable[[Tensor], Tensor]) -> RemovableHandle:

@@ -59,17 +59,19 @@ class Strip:
         return self.query_SL.shape[0]
 
     @cached_property
-    def _masks(self) -> dict[tuple[int | None, bool], Tensor]:
+    def _biases(self) -> dict[tuple[int | None, bool], Tensor]:
         return {}
 
-    def mask(self, window: int | None) -> Tensor:
-        """Which key each query sees: bool (L, M), or (S, 1, L, M) where offsets differ.
+    def bias(self, window: int | None) -> Tensor:
+        """What to add to logits: 0 where a query sees a key, else minus infinity.
+
+        Float32 (L, M), or (S, 1, L, M) where offsets differ.
 
         Args:
             window: a query sees that many keys back, itself included; None: all.
         """
         key = (window, False)
-        if key not in self._masks:
+        if key not in self._biases:
             columns_L = torch.arange(self.query_SL.shape[1], device=self.key_SM.device)
             keys_M = torch.arange(self.key_SM.shape[1], device=self.key_SM.device)
             offset = self.offset_S[:1] if self.even else self.offset_S
@@ -77,20 +79,36 @@ class Strip:
             seen_SLM = keys_M <= position_SL1
             if window is not None:
                 seen_SLM &= keys_M > position_SL1 - window
-            self._masks[key] = seen_SLM[0] if self.even else seen_SLM[:, None]
-        return self._masks[key]
+            self._biases[key] = _as_bias(seen_SLM[0] if self.even else seen_SLM[:, None])
+        return self._biases[key]
 
-    def last_mask(self, window: int | None) -> Tensor:
-        """Which key each row's last query sees: bool (S, M)."""
+    def last_bias(self, window: int | None) -> Tensor:
+        """The same for each row's last query: float32 (S, M)."""
         key = (window, True)
-        if key not in self._masks:
+        if key not in self._biases:
             keys_M = torch.arange(self.key_SM.shape[1], device=self.key_SM.device)
             end_S1 = (self.offset_S + self.length_S)[:, None]
             seen_SM = keys_M < end_S1
             if window is not None:
                 seen_SM &= keys_M >= end_S1 - window
-            self._masks[key] = seen_SM
-        return self._masks[key]
+            self._biases[key] = _as_bias(seen_SM)
+        return self._biases[key]
+
+    @cached_property
+    def ragged(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows without padding, for variable-length kernels.
+
+        Indices of all rows' keys end to end, int64; edges of the rows among queries and among
+        keys, int32 (S + 1,).
+        """
+        seen_S = self.offset_S + self.length_S
+        column_M = torch.arange(self.key_SM.shape[1], device=self.key_SM.device)
+        key_N = self.key_SM[column_M < seen_S[:, None]]
+        edges = [
+            torch.nn.functional.pad(n.cumsum(0), (1, 0)).to(torch.int32)
+            for n in (self.length_S, seen_S)
+        ]
+        return key_N, edges[0], edges[1]
 
     def hides(self, window: int | None) -> bool:
         """Whether that window hides any key from any of these rows."""
@@ -189,6 +207,10 @@ def _strip(
         first_row=first_row,
     )
     return strip, position_T
+
+
+def _as_bias(seen: Tensor) -> Tensor:
+    return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))
 
 
 def _to(strip: Strip, device: torch.device | str) -> Strip:

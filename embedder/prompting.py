@@ -81,9 +81,10 @@ class Prompting:
                 prompt.max_tokens = prompt.template_tokens + room
             return prompt
 
-        templates = [find_template(source, position) for source in config.templates(kind)]
-        counts = [config.placeholders(index) for index in range(len(templates))]
-        pairs = list(zip(templates, counts, strict=True))
+        pairs = []
+        for index, source in enumerate(config.templates(kind)):
+            count = config.placeholders(index)
+            pairs.append((find_template(source, position if count else "template"), count))
         longest = max(build(template, count, None).template_tokens for template, count in pairs)
         self.room = config.max_tokens - longest
         """Tokens of text that a prompt has room for."""

@@ -71,7 +71,8 @@ class PromptTokenizer:
     ) -> None:
         self._tokenizer = plain(tokenizer)
         self.max_tokens = max_tokens
-        self._head, self._tail = tuple(bos), ()
+        self._head: tuple[int, ...] = tuple(bos)
+        self._tail: tuple[int, ...] = ()
         self._before, self._after = template.head + template.before, template.after + template.tail
         if placeholders and template.tail:
             self._after = template.after

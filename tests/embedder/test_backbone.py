@@ -44,9 +44,7 @@ def test_rows_stay_within_positions(
 
 @pytest.mark.parametrize("length", [7, 8, 9, 20, 300])
 @torch.inference_mode()
-def test_rows_beyond_the_window_are_exact(
-    length: int, decoder_builder: Callable[..., Any]
-) -> None:
+def test_rows_beyond_the_window_are_exact(length: int, decoder_builder: Callable[..., Any]) -> None:
     """With a window of 8, shorter and longer rows agree with transformers, by every kernel."""
     model = decoder_builder("mistral", 400, sliding_window=8, max_position_embeddings=512)
     backbone = Backbone(model)

@@ -168,7 +168,8 @@ def test_texts_within_the_stated_bound_are_whole(
 
 
 @pytest.mark.parametrize(
-    "lack", [torch.OutOfMemoryError("no room"), RuntimeError("[x] can't allocate memory: you tried")]
+    "lack",
+    [torch.OutOfMemoryError("no room"), RuntimeError("[x] can't allocate memory: you tried")],
 )
 def test_out_of_memory_halves_the_batch(
     lack: Exception, encoder_of: Callable[..., Encoder], monkeypatch: pytest.MonkeyPatch

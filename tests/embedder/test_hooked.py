@@ -37,11 +37,12 @@ from transformers import (
     T5Model,
 )
 
-from embedder import hooked
+from embedder import decoder_parts
 from embedder.backbone import Backbone, seeded_placeholder
 from embedder.config import EncoderConfig
+from embedder.decoder_parts import check_causal
 from embedder.errors import UnsupportedArchitecture
-from embedder.hooked import HookedBackbone, check_causal
+from embedder.hooked import HookedBackbone
 from embedder.tokens import PLACEHOLDER_ID, Row
 
 LAYERS, HEADS, HIDDEN, VOCABULARY = 4, 4, 32, 60
@@ -519,12 +520,12 @@ def test_a_part_that_cannot_be_found_is_missed_only_where_it_is_needed(
 ) -> None:
     """TP needs no projection; CP does, and says under which names it was looked for."""
     backbone = HookedBackbone(build("gpt2"))
-    monkeypatch.setattr(hooked, "PROJECTIONS", ("o_proj", "wo"))
+    monkeypatch.setattr(decoder_parts, "PROJECTIONS", ("o_proj", "wo"))
     assert deviation("gpt2", backbone, settings(**PLANS["tp"])) < TOLERANCE
     config = settings(**PLANS["both"])
     with pytest.raises(UnsupportedArchitecture, match=r"layer 1 no output .* o_proj, wo; switch"):
         backbone.forward(*_arguments(config))
-    monkeypatch.setattr(hooked, "ATTENTIONS", ("mixer",))
+    monkeypatch.setattr(decoder_parts, "ATTENTIONS", ("mixer",))
     with pytest.raises(UnsupportedArchitecture, match=r"layer 3 no attention .* mixer; use"):
         backbone.forward(*_arguments(settings(pooling="attention_weighted_mean")))
     assert backbone.model.config._attn_implementation == "sdpa"

@@ -95,9 +95,7 @@ def build_rows(
         front = [*opened, *[PLACEHOLDER_ID] * placeholders, *ids(' "')]
         body, end = ids(text), ids(closing)
         prefix = len(opened) if placeholders else len(front)
-        rows.append(
-            Row((*front, *body, *end), len(front), len(front) + len(body), prefix=prefix)
-        )
+        rows.append(Row((*front, *body, *end), len(front), len(front) + len(body), prefix=prefix))
     return rows
 
 

@@ -62,7 +62,7 @@ def main() -> None:
     normal = PromptTokenizer(
         tokenizer,
         bos=bos,
-        template=find_template(config.template),
+        template=find_template(config.templates("document")[0]),
         placeholders=tp.placeholders,
         max_tokens=config.max_tokens,
     )
