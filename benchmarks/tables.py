@@ -4,20 +4,19 @@ Each table stands between two comments, `<!-- NAME -->` and `<!-- /NAME -->`; a 
 table is not what the results say.
 """
 
-import json
 import re
-from typing import Any
 
+from benchmarks import encoder_tables
+from benchmarks.encoder_tables import result
+from benchmarks.encoder_tables import where as _where
 from benchmarks.results_file import RESULTS
 
 ROOT = RESULTS.parent.parent
-FILES = (ROOT / "README.md", ROOT / "embedder/starter/MODEL_CARD.md")
-
-
-def result(name: str) -> dict[str, Any]:
-    """A filed result."""
-    filed: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return filed
+FILES = (
+    ROOT / "README.md",
+    ROOT / "docs/encoder.md",
+    ROOT / "embedder/starter/MODEL_CARD.md",
+)
 
 
 def sts_table() -> str:
@@ -79,11 +78,7 @@ def kill_table() -> str:
     )
 
 
-TABLES = {"sts": sts_table, "corpus": corpus_table, "kill": kill_table}
-
-
-def _where(filed: dict[str, Any]) -> str:
-    return f"{filed['hardware']}, commit {filed['commit']}, {filed['date']}"
+TABLES = {**encoder_tables.TABLES, "sts": sts_table, "corpus": corpus_table, "kill": kill_table}
 
 
 def render(text: str) -> str:
