@@ -1,8 +1,8 @@
 """Attention over strips of rows: for every token, or for each row's last token alone.
 
-Three kernels compute the same: a matrix product, which is fastest on CPUs for the short rows that
-most texts are; torch's scaled dot product for longer ones; and on CUDA torch's variable-length
-kernel, which needs no padding at all.
+Three kernels compute the same: on CPUs matrix products written out, which are faster there than
+torch's own kernel (`benchmarks.kernels`); on CUDA torch's variable-length kernel, which needs no
+padding at all; and torch's scaled dot product where that one does not apply.
 
 Legend: see `embedder.packing`; `H` query heads, `K` key/value heads, `G` query heads for each of
 them, `E` head size.
@@ -18,8 +18,9 @@ from torch import Tensor
 from embedder.packing import Strip
 from embedder.varlen import is_usable, varlen_attention
 
-SHORT: Final = 256
-"""Up to so many keys a row the matrix product is the faster one on CPUs."""
+BLOCK: Final = 128
+"""Queries that are multiplied at once: with all keys up to the block's last one, so that little
+of what the causal mask hides is computed, and the logits of a batch stay small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ def causal_attention(
         return varlen_attention(q_THE, k_XKE, v_XKE, strip, scale=rule.scale, window=rule.window)
     q_SLHE = _side_by_side(q_THE, strip)
     k_SMKE, v_SMKE = k_XKE[strip.key_SM], v_XKE[strip.key_SM]
-    if rule.softcap is not None or (q_THE.device.type == "cpu" and k_SMKE.shape[1] <= SHORT):
-        out_SLHE, _ = _matrix_product(q_SLHE, k_SMKE, v_SMKE, strip.bias(rule.window), rule)
+    if q_THE.device.type == "cpu" or rule.softcap is not None:
+        out_SLHE = _blockwise(q_SLHE, k_SMKE, v_SMKE, strip, rule)
     else:
         out_SLHE = _dot_product(q_SLHE, k_SMKE, v_SMKE, strip, rule)
     out_XHE = out_SLHE.flatten(0, 1)
@@ -67,8 +68,9 @@ def last_token_attention(
     """
     k_SMKE, v_SMKE = k_XKE[strip.key_SM], v_XKE[strip.key_SM]
     bias_S11M = strip.last_bias(rule.window)[:, None, None]
-    out_S1HE, weight_SH1M = _matrix_product(q_SHE[:, None], k_SMKE, v_SMKE, bias_S11M, rule)
-    return out_S1HE[:, 0], weight_SH1M[:, :, 0]
+    q_SKG1E = q_SHE.reshape(len(q_SHE), k_SMKE.shape[2], -1, 1, q_SHE.shape[2])
+    out, weight = _matrix_product(q_SKG1E, _stack(k_SMKE), _stack(v_SMKE), bias_S11M, rule)
+    return out.flatten(1, 3), weight.flatten(1, 3)
 
 
 def _side_by_side(q_THE: Tensor, strip: Strip) -> Tensor:
@@ -78,30 +80,52 @@ def _side_by_side(q_THE: Tensor, strip: Strip) -> Tensor:
     return q_THE[strip.query_SL]
 
 
-def _matrix_product(
-    q_SLHE: Tensor, k_SMKE: Tensor, v_SMKE: Tensor, bias: Tensor, rule: Rule
-) -> tuple[Tensor, Tensor]:
-    """Attention written out; weights are formed in float32. Returns (S, L, H, E), (S, H, L, M).
-
-    `bias` is added to the logits: minus infinity where a query does not see a key.
-
-    Query heads that share a key head are stacked along the queries, so that no key is repeated.
-    """
+def _blockwise(q_SLHE: Tensor, k_SMKE: Tensor, v_SMKE: Tensor, strip: Strip, rule: Rule) -> Tensor:
+    """Attention written out, block of queries after block; (S, L, H, E)."""
     rows, length, heads, size = q_SLHE.shape
     keys, key_heads = k_SMKE.shape[1:3]
-    groups = heads // key_heads
-    stacked = q_SLHE.reshape(rows, length, key_heads, groups, size).permute(0, 2, 3, 1, 4)
-    q_BQE = stacked.reshape(rows * key_heads, groups * length, size)
-    k_BME = k_SMKE.transpose(1, 2).reshape(rows * key_heads, keys, size)
-    v_BME = v_SMKE.transpose(1, 2).reshape(rows * key_heads, keys, size)
+    q_SKGLE = q_SLHE.view(rows, length, key_heads, -1, size).permute(0, 2, 3, 1, 4)
+    k_BME, v_BME, bias = _stack(k_SMKE), _stack(v_SMKE), strip.bias(rule.window)
+    blocks = []
+    for start in range(0, length, BLOCK):
+        end = min(start + BLOCK, length)
+        # The block's last query sees the keys before the row and those of the row up to itself.
+        seen = keys - length + end if strip.even else keys
+        out, _ = _matrix_product(
+            q_SKGLE[:, :, :, start:end],
+            k_BME[:, :seen],
+            v_BME[:, :seen],
+            bias[..., start:end, :seen],
+            rule,
+        )
+        blocks.append(out.permute(0, 3, 1, 2, 4).reshape(rows, end - start, heads, size))
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
+
+
+def _stack(x_SMKE: Tensor) -> Tensor:
+    """(S, M, K, E) -> (S * K, M, E): a matrix for each row and key head."""
+    return x_SMKE.transpose(1, 2).reshape(-1, x_SMKE.shape[1], x_SMKE.shape[3])
+
+
+def _matrix_product(
+    q_SKGLE: Tensor, k_BME: Tensor, v_BME: Tensor, bias: Tensor, rule: Rule
+) -> tuple[Tensor, Tensor]:
+    """Attention of these queries to these keys; weights are formed in float32.
+
+    Query heads that share a key head are stacked along the queries, so that no key is repeated.
+
+    Returns:
+        (S, K, G, L, E), and the weights (S, K, G, L, M).
+    """
+    rows, key_heads, groups, length, size = q_SKGLE.shape
+    q_BQE = q_SKGLE.reshape(rows * key_heads, groups * length, size)
     logit = torch.bmm(q_BQE, k_BME.transpose(1, 2)).float().mul_(rule.scale)
     if rule.softcap is not None:
         logit = torch.tanh(logit / rule.softcap) * rule.softcap
-    logit_SHLM = logit.reshape(rows, heads, length, keys).add_(bias)
-    weight_SHLM = logit_SHLM.softmax(-1)
-    weight_BQM = weight_SHLM.to(v_BME.dtype).reshape(rows * key_heads, groups * length, keys)
-    out = torch.bmm(weight_BQM, v_BME).reshape(rows, key_heads, groups, length, size)
-    return out.permute(0, 3, 1, 2, 4).reshape(rows, length, heads, size), weight_SHLM
+    weight = logit.view(rows, key_heads * groups, length, -1).add_(bias).softmax(-1)
+    weight_BQM = weight.to(v_BME.dtype).view(rows * key_heads, groups * length, -1)
+    out = torch.bmm(weight_BQM, v_BME).view(q_SKGLE.shape)
+    return out, weight.view(rows, key_heads, groups, length, -1)
 
 
 def _dot_product(
