@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 def surroundings() -> dict[str, Any]:
     """Commit (with a mark if the tree was changed), date, processor, cores, Python."""
     return {
-        "commit": _git("rev-parse", "--short=12", "HEAD") + ("+" if _git("status", "-s") else ""),
+        "commit": _git("rev-parse", "--short=12", "HEAD") + ("+" if _changed() else ""),
         "date": datetime.now(UTC).date().isoformat(),
         "hardware": f"{_processor()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
@@ -28,6 +28,11 @@ def finish(name: str, result: dict[str, Any], *, file: bool) -> None:
     print(text)
     if file:
         (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def _changed() -> str:
+    """What is changed in the tree, other results aside."""
+    return _git("status", "-s", "--", "..", ":(exclude)../benchmarks/results")
 
 
 def _git(*arguments: str) -> str:
