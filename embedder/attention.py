@@ -75,8 +75,10 @@ def last_token_attention(
 
 def _side_by_side(q_THE: Tensor, strip: Strip) -> Tensor:
     """(T, H, E) -> (S, L, H, E)."""
-    if strip.cell_T is None:
-        return q_THE[strip.tokens].reshape(*strip.query_SL.shape, *q_THE.shape[1:])
+    if strip.full:
+        start = strip.tokens.start
+        own_THE = q_THE[start : start + strip.query_SL.numel()]
+        return own_THE.reshape(*strip.query_SL.shape, *q_THE.shape[1:])
     return q_THE[strip.query_SL]
 
 

@@ -10,7 +10,8 @@ Legend: see `embedder.packing`, `embedder.attention`; `P` placeholder tokens in 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -22,12 +23,15 @@ from embedder.config import ContrastivePrompting, EncoderConfig
 from embedder.contrastive_prompting import contrast
 from embedder.errors import UnsupportedArchitecture
 from embedder.model_files import ARCHITECTURES
-from embedder.packing import Packing, Span, Strip
+from embedder.packing import FINE, Grain, Packing, Span, Strip
 from embedder.pooling import LAST_ALONE, needs_attention, pool
 from embedder.token_prepending import prepend_last_state
 from embedder.tokens import PLACEHOLDER_ID, Row
 
 PLACEHOLDER_SEED = 2412_11556
+
+COARSE: Final = Grain(tokens=64, columns=8)
+"""On CPUs oneDNN prepares, and keeps, code for every size that it meets; so there are few sizes."""
 
 Prefix = list[tuple[Tensor, Tensor]]
 """Keys and values, (P, K, E), of a template's opening at each layer."""
@@ -303,22 +307,30 @@ class Backbone:
             Span(tuple(len(row.ids) - n for row in group), n)
             for group, n in zip(groups, lengths, strict=True)
         ]
-        own = [row.ids[n:] for group, n in zip(groups, lengths, strict=True) for row in group]
+        own = [[row.ids[n:] for row in group] for group, n in zip(groups, lengths, strict=True)]
+        grain = COARSE if self.device.type == "cpu" and not self._trains else FINE
         if auxiliary and shared:
             begin = 0
             for index, group in enumerate(list(groups)):
                 others = auxiliary[index * texts : (index + 1) * texts]
                 span, ids = _branches(group, others, spans[index], index, begin)
-                begin += sum(spans[index].lengths)
+                begin += spans[index].tokens(grain)
                 spans.append(span)
-                own += ids
-        packing = Packing.of(spans, self.device)
+                own.append(ids)
+        packing = Packing.of(spans, self.device, grain=grain)
         prefixes = [
             self._prefix(group[0].ids[:n], output)
             for group, n in zip(groups, lengths, strict=True)
             if n
         ]
-        ids_T = torch.tensor([i for part in own for i in part], dtype=torch.int64)
+        parts = [
+            torch.nn.functional.pad(
+                torch.tensor(list(chain.from_iterable(ids)), dtype=torch.int64),
+                (0, span.tokens(grain) - sum(span.lengths)),
+            )
+            for ids, span in zip(own, spans, strict=True)
+        ]
+        ids_T = torch.cat(parts)
         placeholder_P = (ids_T == PLACEHOLDER_ID).nonzero().squeeze(1).to(self.device)
         source_P = packing.last_S[torch.searchsorted(packing.last_S, placeholder_P)]
         hidden_TD: Tensor = self.model.embed_tokens(ids_T.clamp_min(0).to(self.device))

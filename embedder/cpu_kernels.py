@@ -34,7 +34,7 @@ class PackedLinear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         operators: Any = torch.ops.mkldnn
-        self._weight = operators._reorder_linear_weight(linear.weight.detach().clone(), ROWS)
+        self._weight = operators._reorder_linear_weight(linear.weight.detach(), ROWS)
         self._bias = None if linear.bias is None else linear.bias.detach()
         self._run = operators._linear_pointwise
 

@@ -319,8 +319,10 @@ class Encoder:
     ) -> Encoding:
         pooled_ND = np.empty((len(prompted), self._pooled_dimension), dtype=np.float32)
         memory = Shortage()
-        budget = self._budget
-        for batch in batching.by_token_budget(prompted.costs, budget, most=batch_size):
+        multiple = batching.TEXTS_MULTIPLE
+        for batch in batching.by_token_budget(
+            prompted.costs, self._budget, most=batch_size, multiple=multiple
+        ):
             pooled_ND[batch] = self._encode_batch(batch, prompted, memory)
             bar.update(len(batch))
         finite_N = np.isfinite(pooled_ND).all(axis=1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from embedder import attention as module
 from embedder import varlen
 from embedder.attention import Rule, causal_attention, last_token_attention
-from embedder.packing import Packing, Span
+from embedder.packing import FINE, Grain, Packing, Span
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 8
 SPANS = {
@@ -64,8 +64,8 @@ def by_hand(q: Tensor, k: Tensor, v: Tensor, spans: list[Span], rule: Rule) -> T
     return out
 
 
-def states(spans: list[Span]) -> tuple[Packing, Tensor, Tensor, Tensor]:
-    packing = Packing.of(spans)
+def states(spans: list[Span], grain: Grain = FINE) -> tuple[Packing, Tensor, Tensor, Tensor]:
+    packing = Packing.of(spans, grain=grain)
     keys = packing.tokens + sum(span.prefix for span in spans if span.prefix_of is None)
     generator = torch.Generator().manual_seed(1)
     q = torch.randn(packing.tokens, HEADS, SIZE, generator=generator)
@@ -127,6 +127,33 @@ def test_every_kernel_equals_attention_by_hand(
     expected = by_hand(q, k, v, SPANS[name], rule)
     got = torch.cat([causal_attention(q, k, v, strip, rule) for strip in packing.strips])
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("name", [name for name in SPANS if name != "branches"])
+def test_what_is_filled_in_is_read_by_nobody(name: str, rule: Rule) -> None:
+    """With sizes rounded up, even infinities in the filling change no token's attention."""
+    fine, q, k, v = states(SPANS[name])
+    coarse = Packing.of(SPANS[name], grain=Grain(tokens=16, columns=4))
+    assert all((s.tokens.stop - s.tokens.start) % 16 == 0 for s in coarse.strips)
+    assert all(s.query_SL.shape[1] % 4 == 0 for s in coarse.strips)
+    lengths = [n for span in SPANS[name] for n in span.lengths]
+    at = torch.cat(
+        [torch.arange(a, a + n) for a, n in zip(coarse.start_S.tolist(), lengths, strict=True)]
+    )
+    prefixes = len(k) - fine.tokens
+
+    def spread(x: Tensor, before: int) -> Tensor:
+        wide = torch.full((before + coarse.tokens, *x.shape[1:]), float("nan"))
+        wide[:before] = x[:before]
+        wide[before + at] = x[before:]
+        return wide
+
+    wide = spread(q, 0), spread(k, prefixes), spread(v, prefixes)
+    got = torch.cat([causal_attention(*wide, strip, rule) for strip in coarse.strips])
+    expected = torch.cat([causal_attention(q, k, v, strip, rule) for strip in fine.strips])
+    torch.testing.assert_close(got[at], expected, atol=1e-6, rtol=1e-5)
+    assert torch.equal(coarse.position_T[at], fine.position_T)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

@@ -31,3 +31,22 @@ def test_every_index_once_within_the_budget(lengths: list[int], budget: int) -> 
 def test_same_lengths_same_batches(lengths: list[int]) -> None:
     """Ties keep the order given, so that a second run makes the same batches."""
     assert list(by_token_budget(lengths, 64)) == list(by_token_budget(tuple(lengths), 64))
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), max_size=60),
+    budget=st.integers(1, 120),
+    most=st.none() | st.integers(1, 9),
+    multiple=st.sampled_from([1, 4]),
+)
+def test_batches_keep_to_their_bounds(
+    lengths: list[int], budget: int, most: int | None, multiple: int
+) -> None:
+    """Every index once; no batch beyond the budget or `most` unless it is a single text."""
+    batches = list(by_token_budget(lengths, budget, most=most, multiple=multiple))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or sum(lengths[i] for i in batch) <= budget
+        assert most is None or len(batch) <= most
+    for batch in batches[:-1]:
+        assert len(batch) < multiple or len(batch) % multiple == 0
