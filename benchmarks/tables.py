@@ -9,12 +9,14 @@ import re
 from benchmarks import encoder_tables
 from benchmarks.encoder_tables import result
 from benchmarks.encoder_tables import where as _where
+from benchmarks.long_text_tables import long_text_table
 from benchmarks.results_file import RESULTS
 
 ROOT = RESULTS.parent.parent
 FILES = (
     ROOT / "README.md",
     ROOT / "docs/encoder.md",
+    ROOT / "docs/long-text.md",
     ROOT / "embedder/starter/MODEL_CARD.md",
 )
 
@@ -78,7 +80,13 @@ def kill_table() -> str:
     )
 
 
-TABLES = {**encoder_tables.TABLES, "sts": sts_table, "corpus": corpus_table, "kill": kill_table}
+TABLES = {
+    **encoder_tables.TABLES,
+    "sts": sts_table,
+    "corpus": corpus_table,
+    "kill": kill_table,
+    "long_text": long_text_table,
+}
 
 
 def render(text: str) -> str:
