@@ -10,7 +10,7 @@ COPY flows flows
 # --extra-index-url: PyTorch's CPU builds; the default ones carry gigabytes of CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir --constraint constraints.txt --extra-index-url "$TORCH_INDEX" torch \
- && pip install --no-cache-dir --constraint constraints.txt .
+ && pip install --no-cache-dir --constraint constraints.txt ".[documents]"
 
 USER sextant
 ENV DO_NOT_TRACK=1

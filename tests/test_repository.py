@@ -63,7 +63,7 @@ def test_every_dependency_is_pinned_and_explained() -> None:
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower()
     note = (ROOT / "docs/decisions/0005-libraries.md").read_text(encoding="utf-8").lower()
     note += (ROOT / "docs/decisions/0004-prefect-pins.md").read_text(encoding="utf-8").lower()
-    for requirement in project["dependencies"]:
+    for requirement in project["dependencies"] + project["optional-dependencies"]["documents"]:
         name = re.split(r"[<>=\[]", requirement)[0].lower()
         assert re.search(rf"^{re.escape(name).replace('_', '[-_]')}==", constraints, re.M), name
         assert name in note, f"{name} is not explained"

@@ -5,32 +5,36 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.documents.formats import Format, format_of, suffix_of
+from flows.documents.compression import compression_of, full_suffix, inner_name
+from flows.documents.formats import Format, format_of
+from flows.documents.globs import EVERYTHING, EXCLUDED, Selection
 from flows.documents.listing import RootListing, Unreadable
 from flows.documents.source_document import SourceDocument, printable, reason_of
 
 
-def list_folder(root: str) -> RootListing:
+def list_folder(root: str, selection: Selection = EVERYTHING) -> RootListing:
     """All documents below the folder `root` (an absolute path), recursively.
 
     Hidden files and folders, symlinked folders, symlinks to files outside the root, FIFOs,
-    sockets and devices are left out and counted. A file that has a parser but cannot be examined
-    stays a document, whose `read` gives the reason.
+    sockets and devices are left out and counted, and so is what the selection leaves out. A file
+    that has a parser but cannot be examined stays a document, whose `read` gives the reason.
     """
     listing = RootListing(root=printable(root))
     real_root = Path(os.path.realpath(root))
-    for entry in _files(root, listing):
-        file_format = format_of(entry.name)
+    for entry in _files(root, listing, selection):
+        file_format = format_of(inner_name(entry.name))
         if entry.is_symlink() and not _stays_inside(entry, real_root):
             listing.ignored["symlink"] += 1
         elif file_format is None:
-            listing.ignored[printable(suffix_of(entry.name))] += 1
+            listing.ignored[printable(full_suffix(entry.name))] += 1
+        elif not selection.takes(_below(entry, root)):
+            listing.ignored[EXCLUDED] += 1
         else:
             _add(entry, file_format, listing, root=root)
     return listing
 
 
-def _files(root: str, listing: RootListing) -> Iterator[os.DirEntry[str]]:
+def _files(root: str, listing: RootListing, selection: Selection) -> Iterator[os.DirEntry[str]]:
     """Entries that are no folders, and not hidden; an explicit stack, as trees may be deep."""
     pending = [root]
     while pending:
@@ -50,6 +54,8 @@ def _files(root: str, listing: RootListing) -> Iterator[os.DirEntry[str]]:
                 continue
             if entry.name.startswith("."):
                 listing.ignored["hidden"] += 1
+            elif is_folder and selection.skips_folder(_below(entry, root)):
+                listing.ignored[EXCLUDED] += 1
             elif is_folder:
                 pending.append(entry.path)
             else:
@@ -78,15 +84,20 @@ def _add(entry: os.DirEntry[str], file_format: Format, listing: RootListing, *, 
         size = status.st_size
     if printable(entry.path) != entry.path:
         refusal = refusal or "its file or folder name is not valid UTF-8; rename it"
-    relative = Path(entry.path).relative_to(root).as_posix()
     listing.documents.append(
         SourceDocument(
-            doc_id=printable(f"{Path(root).name}/{relative}"),
+            doc_id=f"{printable(Path(root).name)}/{_below(entry, root)}",
             source=printable(entry.path),
             root=listing.root,
             format=file_format,
             size=size,
             path=entry.path,
             refusal=refusal,
+            compression=compression_of(entry.name),
         )
     )
+
+
+def _below(entry: os.DirEntry[str], root: str) -> str:
+    """The path of an entry below the root, with forward slashes."""
+    return printable(Path(entry.path).relative_to(root).as_posix())

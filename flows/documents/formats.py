@@ -3,7 +3,27 @@
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-Format = Literal["text", "markdown", "html", "restructuredtext", "python-metadata", "python-module"]
+Format = Literal[
+    "text",
+    "markdown",
+    "html",
+    "restructuredtext",
+    "code",
+    "pdf",
+    "docx",
+    "pptx",
+    "xlsx",
+    "epub",
+    "email",
+    "python-metadata",
+    "python-module",
+]
+
+_CODE_SUFFIXES_LIST: Final = (
+    ".py .pyi .js .mjs .jsx .ts .tsx .java .kt .c .h .cc .cpp .hpp .cs .go .rs .rb .php .swift "
+    ".scala .lua .pl .r .jl .sh .bash .ps1 .sql .toml .yaml .yml .css .proto"
+)  # not .json and .csv, which are data more often than anything that is read
+_CODE_SUFFIXES: Final = tuple(_CODE_SUFFIXES_LIST.split())
 
 FORMAT_OF_SUFFIX: Final[dict[str, Format]] = {
     ".txt": "text",
@@ -17,8 +37,19 @@ FORMAT_OF_SUFFIX: Final[dict[str, Format]] = {
     ".xhtml": "html",
     ".rst": "restructuredtext",
     ".rest": "restructuredtext",
+    ".pdf": "pdf",
+    ".docx": "docx",
+    ".docm": "docx",
+    ".pptx": "pptx",
+    ".pptm": "pptx",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".epub": "epub",
+    ".eml": "email",
+    **dict.fromkeys(_CODE_SUFFIXES, "code"),
 }
-"""Suffix in lower case -> format. The two `python-*` formats come from `python:` sources only."""
+"""Suffix in lower case -> format. The two `python-*` formats come from `python:` sources only.
+Macros (`.docm`...) are never looked at."""
 
 _TEXT_NAMES_LIST: Final = (
     "README LICENSE LICENCE COPYING NOTICE AUTHORS CONTRIBUTORS CONTRIBUTING CHANGES "

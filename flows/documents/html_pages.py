@@ -22,6 +22,8 @@ _DROPPED_LIST: Final = (
     "select button"
 )
 _DROPPED: Final = frozenset(_DROPPED_LIST.split())
+_NOT_TEXT: Final = _DROPPED - {"nav", "header", "footer", "aside", "form"}
+"""What is dropped of a page that is wanted whole: what nobody reads."""
 _BLOCKS_LIST: Final = (
     "address article blockquote body br caption center dd details div dl dt fieldset "
     "figcaption figure h1 h2 h3 h4 h5 h6 hr li main ol p pre section summary table tbody "
@@ -50,16 +52,22 @@ def declared_charset(data: bytes) -> str | None:
     return match.group(1).decode("ascii") if match else None
 
 
-def html_text(page: str) -> HtmlText:
+def html_text(page: str, *, whole: bool = False) -> HtmlText:
     """The content of a page, headings as `#` lines.
+
+    Args:
+        page: The HTML.
+        whole: Take all visible text, as of a book's chapter or an e-mail, which have no menus
+            and advertisements around an article.
 
     Raises:
         DocumentRejected: No markup that a parser can follow, or nested beyond the parser's depth.
+        MemoryError: The parser got no more memory.
     """
     root = _tree(page)
-    plain, depth = _plain(root)
+    plain, depth = _plain(root, dropped=_NOT_TEXT if whole else _DROPPED)
     title = _title(root)
-    if depth > _MAX_DEPTH or len(page) > _MAX_TRAFILATURA_CHARACTERS:
+    if whole or depth > _MAX_DEPTH or len(page) > _MAX_TRAFILATURA_CHARACTERS:
         return HtmlText(text=plain, title=title)
     article = _article(root)
     return HtmlText(text=plain if _is_poor(article, plain) else article, title=title)
@@ -80,10 +88,14 @@ def _tree(page: str) -> "HtmlElement":
     try:
         root = html.document_fromstring(page, parser=parser)
     except (etree.LxmlError, ValueError, AssertionError) as error:
+        if any(entry.type_name == "ERR_NO_MEMORY" for entry in parser.error_log):
+            raise MemoryError from error
         raise DocumentRejected(
             f"no HTML text: {one_line(str(error)) or 'empty'}; check that it is an HTML page"
         ) from error
     for entry in parser.error_log:
+        if entry.type_name == "ERR_NO_MEMORY":
+            raise MemoryError
         if entry.type_name == "ERR_RESOURCE_LIMIT" or entry.level_name == "FATAL":
             raise DocumentRejected(
                 f"HTML cut short at line {entry.line}: {one_line(entry.message)}; "
@@ -120,7 +132,7 @@ def _title(root: "HtmlElement") -> str:
     return ""
 
 
-def _plain(root: "HtmlElement") -> tuple[str, int]:
+def _plain(root: "HtmlElement", *, dropped: frozenset[str]) -> tuple[str, int]:
     """All visible text, block by block, and the depth of the tree. No recursion: trees are deep."""
     from lxml import etree
 
@@ -132,7 +144,7 @@ def _plain(root: "HtmlElement") -> tuple[str, int]:
         if event == "start":
             depth += 1
             deepest = max(deepest, depth)
-            if tag in _DROPPED:
+            if tag in dropped:
                 walk.skip_subtree()
                 continue
             preformatted += tag == "pre"
@@ -143,7 +155,7 @@ def _plain(root: "HtmlElement") -> tuple[str, int]:
             parts.append(_words(element.text, preformatted > 0))
         else:
             depth -= 1
-            if tag not in _DROPPED:
+            if tag not in dropped:
                 preformatted -= tag == "pre"
                 if tag in _BLOCKS:
                     parts.append(" " if tag in ("td", "th") else "\n")

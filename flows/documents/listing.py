@@ -21,8 +21,9 @@ class Listing:
     Attributes:
         documents: Sorted by `doc_id`, which is unique.
         ignored: Why -> count of files left out: a suffix without a parser, `(no suffix)`,
-            `hidden`, `symlink`, `special` (FIFOs, sockets, devices); for `python:stdlib` also
-            `private` and `not documentation`. A hidden or left-out folder counts as one.
+            `excluded`, `hidden`, `symlink`, `special` (FIFOs, sockets, devices); for
+            `python:stdlib` also `private` and `not documentation`. A hidden or left-out folder
+            counts as one.
         unreadable: Files and folders that could not be listed.
         roots: One identity per source, in the order given.
         complete: Root -> whether it was listed wholly and holds a document. Nothing may be

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from flows.documents.compression import Compression, decompress, inner_name
 from flows.documents.formats import Format
 from flows.errors import DocumentRejected
 
@@ -30,6 +31,7 @@ class SourceDocument:
         size: Bytes when it was listed; 0 where that could not be told.
         path: The file that `read` opens, as the operating system knows it.
         refusal: Why `read` must refuse, where the listing knows already; otherwise empty.
+        compression: How the file is compressed; `read` gives what it holds.
     """
 
     doc_id: str
@@ -39,15 +41,22 @@ class SourceDocument:
     size: int
     path: str = field(repr=False)
     refusal: str = field(default="", repr=False)
+    compression: Compression | None = None
+
+    @property
+    def name(self) -> str:
+        """The id, without the suffix of a compression: what a parser may take a title from."""
+        return inner_name(self.doc_id) if self.compression else self.doc_id
 
     def read(self, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
-        """The whole file, at most `max_bytes` long.
+        """The whole file, decompressed, at most `max_bytes` long.
 
         Only a regular file is ever read: a FIFO, device or socket that took the file's place
         after the listing is refused without blocking, and so is a symlink that leaves the root.
 
         Raises:
-            DocumentRejected: Too large, vanished, no permission, not a regular file, I/O error.
+            DocumentRejected: Too large, vanished, no permission, not a regular file, I/O error;
+                not compressed as its name says.
         """
         if self.refusal:
             raise DocumentRejected(self.refusal)
@@ -68,7 +77,9 @@ class SourceDocument:
             raise DocumentRejected(reason_of(error)) from error
         if len(data) > max_bytes:  # it grew between fstat and read
             raise _too_large(len(data), max_bytes)
-        return data
+        if self.compression is None:
+            return data
+        return decompress(data, self.compression, max_bytes=max_bytes)
 
     def _refuse_escape(self) -> None:
         if self.root.startswith("python:") or self.root == self.source:

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.documents.compression import compression_of, full_suffix, inner_name
 from flows.documents.folders import list_folder
 from flows.documents.formats import format_of, supported_suffixes
+from flows.documents.globs import EVERYTHING, EXCLUDED, Selection
 from flows.documents.listing import Listing, RootListing
 from flows.documents.python_sources import (
     PYTHON_PACKAGES,
@@ -24,11 +26,15 @@ from flows.documents.source_document import (
 from flows.errors import InvalidInput
 
 
-def discover(sources: Sequence[str]) -> Listing:
+def discover(sources: Sequence[str], selection: Selection = EVERYTHING) -> Listing:
     """Name every document of the sources; read none.
 
     A source given twice counts once. What is left out is counted or listed with a reason, so that
     nothing is silent.
+
+    Args:
+        sources: Folders, files, `python:packages`, `python:stdlib`.
+        selection: Which of their documents count; the others are not in the source.
 
     Raises:
         InvalidInput: No source; a source that is missing, neither file nor folder, or a file
@@ -38,7 +44,7 @@ def discover(sources: Sequence[str]) -> Listing:
         raise InvalidInput("no source given; expected folders, files, or python:packages")
     roots: dict[str, RootListing] = {}
     for source in sources:
-        listing = _list(source)
+        listing = _list(source, selection)
         roots.setdefault(listing.root, listing)
     documents = [document for root in roots.values() for document in root.documents]
     _refuse_duplicates(documents)
@@ -54,11 +60,11 @@ def discover(sources: Sequence[str]) -> Listing:
     )
 
 
-def _list(source: str) -> RootListing:
+def _list(source: str, selection: Selection) -> RootListing:
     if source == PYTHON_PACKAGES:
-        return list_packages()
+        return _selected(list_packages(), selection)
     if source == PYTHON_STDLIB:
-        return list_stdlib()
+        return _selected(list_stdlib(), selection)
     shown = printable(source)
     if source.startswith("python:"):
         raise InvalidInput(
@@ -82,19 +88,29 @@ def _list(source: str) -> RootListing:
             raise InvalidInput(
                 f"source {shown!r}: the whole file system is no source; give a folder in it"
             )
-        return list_folder(str(path))
+        return list_folder(str(path), selection)
     if stat.S_ISREG(status.st_mode):
-        return _list_file(path, size=status.st_size)
+        return _selected(_list_file(path, size=status.st_size), selection)
     raise InvalidInput(
         f"source {shown!r}: {kind_of(status.st_mode)}; expected a folder or a regular file"
     )
 
 
+def _selected(listing: RootListing, selection: Selection) -> RootListing:
+    """The listing without what does not count, by what follows the root in a document's id."""
+    chosen = [d for d in listing.documents if selection.takes(d.doc_id.rpartition("/")[2])]
+    if len(chosen) < len(listing.documents):
+        listing.ignored[EXCLUDED] += len(listing.documents) - len(chosen)
+        listing.documents = chosen
+    return listing
+
+
 def _list_file(path: Path, *, size: int) -> RootListing:
-    file_format = format_of(path.name)
+    file_format = format_of(inner_name(path.name))
     if file_format is None:
+        suffix = printable(full_suffix(path.name))
         raise InvalidInput(
-            f"source {printable(str(path))!r}: no parser for {printable(path.suffix)!r} files; "
+            f"source {printable(str(path))!r}: no parser for {suffix!r} files; "
             f"expected one of {supported_suffixes()}"
         )
     shown = printable(str(path))
@@ -105,6 +121,7 @@ def _list_file(path: Path, *, size: int) -> RootListing:
         format=file_format,
         size=size,
         path=str(path),
+        compression=compression_of(path.name),
         refusal="" if shown == str(path) else "its file or folder name is not UTF-8; rename it",
     )
     return RootListing(root=shown, documents=[document])

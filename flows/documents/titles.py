@@ -17,6 +17,11 @@ def one_line(text: str) -> str:
     return line[: MAX_TITLE_CHARACTERS - 1].rstrip() + "…"
 
 
+def file_title(name: str) -> str:
+    """The file's name without its folder: `sub/list.py` -> `list.py`."""
+    return one_line(PurePosixPath(name).name or name) or "untitled"
+
+
 def stem_title(name: str) -> str:
     """The title of last resort: the file's name without folder and suffix."""
     path = PurePosixPath(name)

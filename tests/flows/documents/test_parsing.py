@@ -13,6 +13,13 @@ FORMATS: list[Format] = [
     "markdown",
     "html",
     "restructuredtext",
+    "code",
+    "pdf",
+    "docx",
+    "pptx",
+    "xlsx",
+    "epub",
+    "email",
     "python-metadata",
     "python-module",
 ]
@@ -50,8 +57,8 @@ def test_no_text(data: bytes, format_: Format) -> None:
 
 def test_an_unknown_format_is_an_error() -> None:
     """No default for an unknown choice."""
-    with pytest.raises(DocumentRejected, match="format 'pdf': no parser"):
-        parse(b"x", format="pdf", name="x")  # type: ignore[arg-type]
+    with pytest.raises(DocumentRejected, match="format 'djvu': no parser"):
+        parse(b"x", format="djvu", name="x")  # type: ignore[arg-type]
 
 
 def test_the_version_is_a_short_word() -> None:

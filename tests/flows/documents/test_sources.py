@@ -324,7 +324,12 @@ def test_modules_without_docstrings_are_left_out(
         ("README", "text"),
         ("LICENSE-APACHE", "text"),
         ("Makefile", None),
-        ("a.pdf", None),
+        ("a.PDF", "pdf"),
+        ("a.docm", "docx"),
+        ("a.eml", "email"),
+        ("a.cpp", "code"),
+        ("a.json", None),
+        ("a.doc", None),
         ("a.md.gz", None),
     ],
 )
