@@ -11,8 +11,10 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_calibrate import calibrate
 from flows.cli_collections import collections_app
 from flows.cli_encoders import encoders_app
+from flows.cli_ingest import ingest, plan
 from flows.cli_options import (
     AsJson,
     Collection,
@@ -26,7 +28,7 @@ from flows.cli_options import (
     target_of,
 )
 from flows.errors import InvalidInput
-from flows.failures import DONE, INTERRUPTED, WITH_QUARANTINE, explain
+from flows.failures import DONE, INTERRUPTED, explain
 
 app = typer.Typer(
     name="sextant",
@@ -70,58 +72,8 @@ def options(
     """Documents in, a searchable and clustered vector database out."""
 
 
-@app.command(short_help="Bring a collection in line with its sources.")
-def ingest(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="Files and folders; python:packages and python:stdlib name Python's own docs",
-        ),
-    ],
-    collection: Collection = None,
-    encoder: Encoder = None,
-    store: Store = None,
-    chunk_tokens: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Most tokens of a chunk, 16 to 4096 [default: 160]"),
-    ] = None,
-    chunk_overlap: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Most tokens repeated between chunks [default: 0]"),
-    ] = None,
-    max_document_mb: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Larger documents are quarantined, in MiB [default: 20]"),
-    ] = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Bring a collection in line with its sources.
-
-    New and changed documents are stored, unchanged ones skipped, vanished ones removed; a bad
-    document is reported with its reason and stops nothing. A run that was killed is taken up
-    again by the same command.
-    """
-    from flows import console
-    from flows.commands import run_ingest
-
-    target = target_of(
-        collection=collection,
-        encoder=encoder,
-        store=store,
-        chunk_tokens=chunk_tokens,
-        chunk_overlap=chunk_overlap,
-        max_document_mb=max_document_mb,
-    )
-    with console.progress(quiet=quiet) as progress:
-        report = run_ingest(sources, target, progress)
-    if as_json:
-        print_json(report.model_dump(mode="json"))
-    else:
-        console.show_ingest(report)
-    _Outcome.code = WITH_QUARANTINE if report.quarantine else DONE
+app.command(short_help="Bring a collection in line with its sources.")(ingest)
+app.command(short_help="Say what an ingest would do.")(plan)
 
 
 @app.command(short_help="Find the chunks nearest to a query.")
@@ -236,6 +188,9 @@ def encode(
         print_json(report)
     else:
         console.show_fields(report)
+
+
+app.command(short_help="Choose a model's settings on scored pairs.")(calibrate)
 
 
 @app.command(short_help="Try it all on Python's own documentation.")

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -12,9 +11,11 @@ from flows import console
 from flows.errors import FlowError, InvalidInput
 from flows.ingestion import Ingestion, IngestReport, IngestRequest
 from flows.orchestration import PrefectAPI, no_heartbeat
+from flows.preview import Preview, preview
 from flows.progress import Progress
 from flows.session import DEFAULT_ENCODER, Target, running
 from flows.settings import Settings
+from flows.state import state_folder
 from search.filters import Filter, of_kind
 from search.records import KIND_CHUNK, KIND_HEAD
 from search.service import SearchResult, search
@@ -27,18 +28,24 @@ PREFECT_HOME: Final = ".prefect"
 REPORT: Final = "report"
 
 
-def run_ingest(sources: Sequence[str], target: Target, progress: Progress) -> IngestReport:
+def run_plan(request: IngestRequest, progress: Progress) -> Preview:
+    """Compare, and say what an ingest would do. Writes nothing, starts nothing, loads no model."""
+    with running(request.target) as session:
+        session.progress = progress
+        return preview(request, session)
+
+
+def run_ingest(request: IngestRequest, progress: Progress) -> IngestReport:
     """Compare, and run the flow if there is anything to do.
 
     A run that finds everything unchanged starts neither Prefect nor torch.
     """
-    request = IngestRequest(sources=tuple(sources), target=target)
-    with running(target) as session:
+    with running(request.target) as session:
         session.progress = progress
         ingestion = Ingestion.begin(request, session)
         if ingestion.plan.is_done:
             return ingestion.finish()
-        api = PrefectAPI.start(_state_folder(target.store) / PREFECT_HOME)
+        api = PrefectAPI.start(state_folder(request.target.store) / PREFECT_HOME)
         if ingestion.plan.store:
             progress.stage(f"loading encoder {session.specification.name}")
             session.chunker()  # refuses settings that do not fit the encoder
@@ -63,7 +70,7 @@ def run_cluster(
             raise InvalidInput(
                 f"k is {k}; collection {target.collection!r} has {chunks} chunks; use 1 to {chunks}"
             )
-        state = _state_folder(target.store)
+        state = state_folder(target.store)
         api = PrefectAPI.start(state / PREFECT_HOME)
         progress.stage("starting Prefect")
         api.wait()
@@ -174,11 +181,3 @@ def describe_collection(name: str, settings: Settings) -> dict[str, Any]:
         }
     finally:
         store.close()
-
-
-def _state_folder(store: str) -> Path:
-    """Where runs keep what is not in the store: beside it, or in the user's state folder."""
-    if "://" not in store:
-        return Path(store)
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "sextant"

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,11 +11,13 @@ from flows.progress import Lines, Live, Progress, Silent
 if TYPE_CHECKING:
     from flows.clustering.report import ClusterReport
     from flows.ingestion import IngestReport
+    from flows.preview import Preview
     from search.records import Hit
     from search.stores.contract import Manifest
 
 SNIPPET_CHARACTERS: Final = 240
 QUARANTINE_SHOWN: Final = 20
+NAMES_SHOWN: Final = 5
 CLUSTERS_SHOWN: Final = 20
 
 
@@ -55,15 +57,60 @@ def show_ingest(report: "IngestReport") -> None:
         f"{report.tokens:,} tokens in {report.seconds:.1f} s{rate}"
     )
     say(f"collection {report.collection!r}, encoder {report.encoder!r}")
-    if report.ignored:
-        left_out = ", ".join(f"{count} {why}" for why, count in report.ignored.items())
-        say(f"left out, not documents: {left_out}")
-    for warning in report.warnings:
-        say(f"warning: {warning}")
+    _show_left_out(report.ignored, report.warnings)
     for entry in report.quarantine[:QUARANTINE_SHOWN]:
         say(f"quarantined: {entry.source}: {entry.reason}")
     if len(report.quarantine) > QUARANTINE_SHOWN:
         say(f"... and {len(report.quarantine) - QUARANTINE_SHOWN} more (--json lists all)")
+
+
+def show_preview(found: "Preview") -> None:
+    """What would become of the documents, and about how much would be stored."""
+    counts, estimate = found.documents, found.estimate
+    say(f"plan for collection {found.collection!r}, encoder {found.encoder!r}")
+    table(["documents", ""], [[name, f"{count:,}"] for name, count in counts if name != "seen"])
+    if estimate.chunks:
+        say(
+            f"about {estimate.chunks:,} chunks, {estimate.tokens:,} tokens, "
+            f"{estimate.store_bytes / 1e6:,.1f} MB in the store; {_about(estimate.seconds)}"
+        )
+    elif counts.seen == counts.unchanged + counts.quarantined:
+        say("nothing to store")
+    _show_left_out(found.ignored, found.warnings)
+    if found.refusal:
+        say(f"an ingest would refuse: {found.refusal}")
+    for what, sources in (
+        ("added", found.added),
+        ("changed", found.changed),
+        ("renewed", found.renewed),
+        ("moved", [f"{move.before} -> {move.now}" for move in found.moved]),
+        ("removed", found.removed),
+        ("quarantined", [f"{q.source}: {q.reason}" for q in found.quarantine]),
+    ):
+        for source in sources[:NAMES_SHOWN]:
+            say(f"{what}: {source}")
+        if len(sources) > NAMES_SHOWN:
+            say(f"... and {len(sources) - NAMES_SHOWN} more {what} (--json lists all)")
+    say("nothing was written")
+
+
+def _about(seconds: float | None) -> str:
+    """An estimated time, in words."""
+    if seconds is None:
+        return "time unknown until a first run has measured it"
+    if seconds < 120:
+        return f"{max(1.0, seconds):.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def _show_left_out(ignored: Mapping[str, int], warnings: Sequence[str]) -> None:
+    if ignored:
+        left_out = ", ".join(f"{count} {why}" for why, count in ignored.items())
+        say(f"left out, not documents: {left_out}")
+    for warning in warnings:
+        say(f"warning: {warning}")
 
 
 def show_hits(query: str, hits: "Sequence[Hit]", *, indent: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import Final
 from flows import console
 from flows.commands import run_cluster, run_ingest, run_search
 from flows.documents.python_sources import PYTHON_PACKAGES, PYTHON_STDLIB
+from flows.ingestion import IngestRequest
 from flows.progress import Progress
 from flows.session import Target
 from search.filters import Filter
@@ -23,7 +24,12 @@ def run_demo(target: Target, progress: Progress) -> int:
     A module that cannot be parsed is reported and does not make the demonstration fail.
     """
     console.say("Ingesting the documentation of this Python and of its installed packages")
-    report = run_ingest([PYTHON_PACKAGES, PYTHON_STDLIB], target, progress)
+    request = IngestRequest(
+        sources=(PYTHON_PACKAGES, PYTHON_STDLIB),
+        target=target,
+        max_removal_share=1.0,  # packages come and go
+    )
+    report = run_ingest(request, progress)
     console.show_ingest(report)
 
     console.say("\nClustering")

@@ -16,5 +16,9 @@ class SourceUnavailable(FlowError):
     """A source is missing, empty, or cannot be read, so that nothing may be concluded from it."""
 
 
+class RemovalsRefused(FlowError):
+    """A run would remove more of what is stored than may go unasked; it did nothing."""
+
+
 class DocumentRejected(FlowError):
     """One document cannot be read, parsed or chunked: it goes to quarantine with this message."""

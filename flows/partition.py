@@ -15,7 +15,6 @@ import numpy.typing as npt
 from embedder.errors import NonFiniteActivation
 from flows.documents.chunks import Chunk
 from flows.documents.parsed_document import ParsedDocument
-from flows.documents.parsing import parse
 from flows.documents.source_document import SourceDocument
 from flows.errors import DocumentRejected
 from flows.heads import STORED, WRITING, Head
@@ -75,6 +74,7 @@ def store_documents(documents: Sequence[SourceDocument], session: Session) -> Re
     Raises:
         SearchError: the store failed; every document is then whole, or will be done again.
     """
+    parsers = session.parsers()  # they come up while the encoder is loaded
     chunker = session.chunker()
     collection = session.ensure_collection()
     receipt = Receipt()
@@ -82,7 +82,7 @@ def store_documents(documents: Sequence[SourceDocument], session: Session) -> Re
     for document in documents:
         try:
             data = document.read(max_bytes=session.max_document_bytes)
-            parsed = parse(data, format=document.format, name=document.doc_id)
+            parsed = parsers.parse(data, format=document.format, name=document.name)
             chunks = chunker.chunk(parsed).chunks
         except DocumentRejected as error:
             receipt += _reject(document, str(error), session)

@@ -1,19 +1,25 @@
 """What an ingest would do: each document of the sources held against what the store holds."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from flows.documents.listing import Listing
 from flows.documents.source_document import SourceDocument
 from flows.errors import DocumentRejected, InvalidInput, SourceUnavailable
-from flows.heads import Head
+from flows.heads import STORED, Head
+from flows.removals import vanished
 
 PARTITION_BYTES: Final = 1024 * 1024
 """Bytes of documents per partition: some ten seconds of work on two cores."""
 PARTITION_DOCUMENTS: Final = 256
+
+
+Fate = Literal["added", "changed", "moved", "renewed"]
+"""Why a document is stored: its id is new; its bytes are; a document with its very bytes vanished
+elsewhere; or its bytes are stored, but by another recipe, or by a run that died half-way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +30,20 @@ class Rejected:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A document whose bytes are stored already, under another id or from another place."""
+
+    before: Head
+    document: SourceDocument
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Every document of the listing is in exactly one of `store`, `unchanged`, `rejected`."""
 
     store: tuple[SourceDocument, ...]
-    """New or changed, or left half-written by a run that died."""
+    """New or changed, or left half-written by a run that died; `size` is what was read."""
     unchanged: int
     rejected: tuple[Rejected, ...]
     """Cannot be read, or cannot even be listed; what the store holds of them stays."""
@@ -37,6 +51,18 @@ class Plan:
     """Stored from one of the sources, and no longer there."""
     warnings: tuple[str, ...] = field(default=())
     ignored: Mapping[str, int] = field(default_factory=dict)
+    fates: Mapping[str, Fate] = field(default_factory=dict)
+    """Why each document of `store` is stored, by its id."""
+    moves: tuple[Move, ...] = field(default=())
+    """Of `store`, those that are moved; each is stored again, and its old version removed."""
+    known: int = 0
+    """Documents that the store holds of these sources, without those not listed wholly."""
+
+    @property
+    def lost(self) -> tuple[Head, ...]:
+        """Of `remove`, those that have not moved: their content is no longer in the sources."""
+        moved = {move.before.doc_id for move in self.moves}
+        return tuple(head for head in self.remove if head.doc_id not in moved)
 
     @property
     def seen(self) -> int:
@@ -86,6 +112,7 @@ def make_plan(
     """
     _refuse_empty(listing)
     store: list[SourceDocument] = []
+    digests: dict[str, str] = {}
     rejected = [Rejected(source=u.path, reason=u.reason) for u in listing.unreadable]
     unchanged = 0
     for document in listing.documents:
@@ -93,16 +120,21 @@ def make_plan(
         if head is not None and head.source != document.source:
             _refuse_conflict(document, head)
         try:
-            digest = hashlib.sha256(document.read(max_bytes=max_bytes)).hexdigest()
+            data = document.read(max_bytes=max_bytes)
         except DocumentRejected as error:
             rejected.append(Rejected(source=document.source, reason=str(error)))
         else:
+            digest = hashlib.sha256(data).hexdigest()
             if head and head.source == document.source and head.is_current(digest, recipe):
                 unchanged += 1
             else:
-                store.append(document)
+                store.append(replace(document, size=len(data)))
+                digests[document.doc_id] = digest
         advance(1)
-    remove, warnings = _removals(listing, heads)
+    remove, warnings = vanished(listing, heads)
+    moves = _moves(store, digests, heads, remove)
+    fates = {d.doc_id: _fate(heads.get(d.doc_id), digests[d.doc_id]) for d in store}
+    roots = {root for root, complete in listing.complete.items() if complete}
     return Plan(
         store=tuple(store),
         unchanged=unchanged,
@@ -110,24 +142,42 @@ def make_plan(
         remove=tuple(remove),
         warnings=tuple(warnings),
         ignored=listing.ignored,
+        fates=fates | {move.document.doc_id: "moved" for move in moves},
+        moves=moves,
+        known=sum(head.root in roots for head in heads.values()),
     )
 
 
-def _removals(listing: Listing, heads: Mapping[str, Head]) -> tuple[list[Head], list[str]]:
-    """Documents that vanished from roots that were listed wholly; a warning for the others."""
-    listed = {document.doc_id for document in listing.documents}
-    gone: list[Head] = []
-    warnings: list[str] = []
-    for root, complete in listing.complete.items():
-        missing = [h for h in heads.values() if h.root == root and h.doc_id not in listed]
-        if complete:
-            gone += missing
-        elif missing:
-            warnings.append(
-                f"{root!r} is empty or could not be listed wholly: "
-                f"{len(missing)} stored documents that were not seen there stay"
-            )
-    return gone, warnings
+def _fate(head: Head | None, digest: str) -> Fate:
+    if head is None:
+        return "added"
+    return "renewed" if head.content_hash == digest else "changed"
+
+
+def _moves(
+    store: Sequence[SourceDocument],
+    digests: Mapping[str, str],
+    heads: Mapping[str, Head],
+    remove: Sequence[Head],
+) -> tuple[Move, ...]:
+    """Pairs of a document to store and a stored one with its bytes that is no longer in place.
+
+    Each vanished document is the origin of one at most: of two copies, the second is added.
+    """
+    origins: dict[str, list[Head]] = {}
+    for gone in sorted(remove, key=lambda gone: gone.doc_id, reverse=True):
+        if gone.state == STORED:
+            origins.setdefault(gone.content_hash, []).append(gone)
+    moves: list[Move] = []
+    for document in store:
+        head = heads.get(document.doc_id)
+        digest = digests[document.doc_id]
+        if head is not None:
+            if head.source != document.source and head.content_hash == digest:
+                moves.append(Move(before=head, document=document))
+        elif candidates := origins.get(digest):
+            moves.append(Move(before=candidates.pop(), document=document))
+    return tuple(moves)
 
 
 def _refuse_empty(listing: Listing) -> None:

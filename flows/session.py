@@ -6,7 +6,7 @@ their parameters, which Prefect would copy and store.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from embedder.errors import InvalidConfig
 from embedder.specification import EncoderSpecification, specify
 from flows.documents.chunking import CHUNKER_VERSION, Chunker
 from flows.documents.parsing import PARSER_VERSION
+from flows.documents.parsing_process import ParseLimits, Parsers
 from flows.encoders import EncodedChunks, Queries, encode_chunks, load_encoder
 from flows.errors import FlowError, InvalidInput
 from flows.heads import Head, read_heads
@@ -51,6 +52,8 @@ class Target(BaseModel):
     chunk_tokens: int
     chunk_overlap: int
     max_document_mb: int
+    parse_seconds: float
+    parse_memory_mb: int
 
     @classmethod
     def of(cls, settings: Settings) -> "Target":
@@ -77,10 +80,11 @@ class Session:
     began: float = field(default_factory=time.perf_counter)
     """Of `time.perf_counter`, seconds."""
     progress: Progress = field(default_factory=Silent)
-    plans: dict[tuple[str, ...], Plan] = field(default_factory=dict)
-    """By sources: a command that has planned hands its plan to the flow."""
+    plans: dict[Hashable, Plan] = field(default_factory=dict)
+    """By request: a command that has planned hands its plan to the flow."""
     begun: set[str] = field(default_factory=set)
     """Ids of the documents that this run has begun to write."""
+    _parsers: Parsers | None = None
     _canary_holds: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
@@ -208,8 +212,37 @@ class Session:
             )
         return Chunker(encoder.tokenizer_json, max_tokens=wanted, overlap=self.target.chunk_overlap)
 
+    def rough_chunker(self) -> Chunker:
+        """A chunker from the tokenizer's file alone, for estimates: it loads no model.
+
+        Raises:
+            InvalidInput: the file holds no tokenizer.
+        """
+        path = self.specification.files.folder / "tokenizer.json"
+        return Chunker(
+            path.read_text(encoding="utf-8"),
+            max_tokens=self.target.chunk_tokens,
+            overlap=self.target.chunk_overlap,
+        )
+
+    def parsers(self) -> Parsers:
+        """The processes that parse; started by the first call, which does not wait for them.
+
+        Raises:
+            FlowError: no process can be started.
+        """
+        with self._lock:
+            if self._parsers is None:
+                target = self.target
+                self._parsers = Parsers(
+                    ParseLimits(seconds=target.parse_seconds, memory_mb=target.parse_memory_mb)
+                )
+            return self._parsers
+
     def close(self) -> None:
-        """Close the store."""
+        """End the parsers and close the store."""
+        if self._parsers is not None:
+            self._parsers.close()
         self.store.close()
 
 

@@ -6,15 +6,18 @@ from typing import Annotated, Any, Final
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from flows.documents.globs import Selection
 from flows.errors import InvalidInput
 
 SETTINGS_FILE: Final = "sextant.toml"
 ENVIRONMENT_PREFIX: Final = "SEXTANT_"
+MAX_REMOVAL_SHARE: Final = 0.2
 
 
 class Settings(BaseSettings):
@@ -37,6 +40,33 @@ class Settings(BaseSettings):
     """Most tokens that a chunk repeats of the one before it."""
     max_document_mb: Annotated[int, Field(ge=1)] = 20
     """A larger document goes to quarantine, in MiB."""
+    parse_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """A document that takes longer to parse goes to quarantine."""
+    parse_memory_mb: Annotated[int, Field(ge=64)] = 1024
+    """A document that takes more memory to parse goes to quarantine, in MiB."""
+    max_removal_share: Annotated[float, Field(ge=0, le=1)] = MAX_REMOVAL_SHARE
+    """Part of its sources' stored documents that an ingest removes unasked, if more than a few."""
+    include: Annotated[tuple[str, ...], NoDecode] = ()
+    """Globs; only documents that match one are in a source. None: all."""
+    exclude: Annotated[tuple[str, ...], NoDecode] = ()
+    """Globs; documents that match one are not in a source."""
+
+    @field_validator("include", "exclude", mode="before")
+    @classmethod
+    def _split_globs(cls, globs: Any) -> Any:
+        """A list, or one string with commas, as variables have it."""
+        if isinstance(globs, str):
+            return tuple(part.strip() for part in globs.split(",") if part.strip())
+        return globs
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _check_globs(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            Selection(include=globs)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+        return globs
 
     @field_validator("chunk_overlap")
     @classmethod

@@ -145,6 +145,8 @@ def target(scratch: Path, encoder_folder: Path) -> Target:
         chunk_tokens=32,
         chunk_overlap=0,
         max_document_mb=1,
+        parse_seconds=60.0,
+        parse_memory_mb=1024,
     )
 
 

@@ -25,6 +25,9 @@ HIT_FIELDS = ["rank", "score", "id", "doc_id", "source", "title", "text", "start
     [
         ("", ["--debug", "--version", "ingest", "search", "cluster", "encode", "demo"]),
         ("ingest", ["--collection", "--encoder", "--store", "--json", "--max-document-mb"]),
+        ("ingest", ["--dry-run", "--max-removal-share", "--allow-removals", "--include GLOB"]),
+        ("plan", ["--collection", "--encoder", "--store", "--json", "--max-document-mb"]),
+        ("plan", ["--max-removal-share", "--allow-removals", "--include GLOB", "--exclude GLOB"]),
         ("search", ["-k", "--collection", "--filter", "--chunks", "--store", "--json", "QUERY"]),
         ("cluster", ["--collection", "--k", "--seed", "--report", "--store", "--json"]),
         ("encode", ["--kind", "--encoder", "--out", "--json", "--quiet"]),
@@ -54,6 +57,12 @@ def test_help_names_every_option(sextant: CommandLine, command: str, options: li
         ("ingest . --encoder nope", "unknown encoder 'nope'; expected a preset (starter, "),
         ("ingest . --collection A/B", "collection name 'A/B': expected 1-63 characters of a-z, "),
         ("ingest . --chunk-tokens 3", "setting 'chunk_tokens' is 3 (option): input should be gr"),
+        ("ingest . --exclude !x", "setting 'exclude' is ['!x'] (option): glob '!x': '!' has no me"),
+        (
+            "plan . --max-removal-share 2",
+            "setting 'max_removal_share' is 2.0 (option): input should",
+        ),
+        ("plan", "missing argument 'SOURCE'; see `sextant plan --help`"),
         ("ingest . --store ftp://x", "store location 'ftp://...': expected a folder, or a serve"),
         ("search x -k 0", "-k 0: expected 1 to 1000"),
         ("search x -k 1001", "-k 1001: expected 1 to 1000"),
@@ -82,6 +91,11 @@ def test_a_command_line_that_cannot_be_right_ends_with_2(
     ("arguments", "line"),
     [
         ("ingest empty", ": no document found (left out: 1 .png); expected at least one; nothing"),
+        ("plan empty", ": no document found (left out: 1 .png); expected at least one; nothing"),
+        (
+            "ingest . --include *.rst",
+            " 1 .png, 1 excluded); expected at least one; nothing was changed",
+        ),
         ("ingest . --encoder hollow", "' has no weights; expected *.safetensors: save the model "),
         ("ingest . --encoder pickled", "' has only pickled weights (pytorch_model.bin); expected"),
         ("ingest . --encoder some/model", "is not cached and cannot be fetched"),
@@ -104,7 +118,9 @@ def test_what_the_world_refuses_ends_with_1(
         (sextant.folder / name).mkdir()
         shutil.copy(encoder_folder / "config.json", sextant.folder / name)
     (sextant.folder / "pickled" / "pytorch_model.bin").write_bytes(b"x")
-    run = sextant(*arguments.split(), *(["--quiet"] if "ingest" in arguments else []))
+    run = sextant(
+        *arguments.split(), *(["--quiet"] if arguments.startswith(("ingest", "plan")) else [])
+    )
     assert run.code == 1
     assert line in run.complaint
 
@@ -292,6 +308,32 @@ def test_an_ingest_with_nothing_to_do(world: World) -> None:
         "quarantined": 2,
     }
     assert report["chunks"] == {"stored": 0, "removed": 0}
+
+
+def test_a_plan_needs_neither_torch_nor_prefect(world: World, tmp_path: Path) -> None:
+    """One JSON object, code 3 for what would be quarantined; `ingest --dry-run` says the same."""
+    shutil.copytree(world.store / "notes", tmp_path / "copy" / "notes")
+    options = ("notes", "--exclude=bread.md", "--json", "--quiet", "--store", tmp_path / "copy")
+    absent = "import sys; sys.modules['torch'] = sys.modules['prefect'] = None\n"
+    run = world.sextant("plan", *options, program=absent)
+    found = run.json
+    assert (run.code, run.err) == (3, "")
+    assert found["documents"] == {
+        "seen": 6,
+        "added": 1,  # junk.md: that it cannot be parsed, the sample says
+        "changed": 0,
+        "moved": 0,
+        "renewed": 0,
+        "unchanged": 4,
+        "removed": 1,
+        "quarantined": 1,
+    }
+    assert [Path(source).name for source in found["removed"]] == ["bread.md"]
+    assert found["ignored"] == {".png": 1, "excluded": 1}
+    assert found["warnings"][0].startswith("1 of 1 documents sampled cannot be parsed; an ingest")
+    assert found["estimate"]["chunks"] == 0
+    dry = world.sextant("ingest", "--dry-run", *options, program=absent)
+    assert (dry.code, dry.json) == (3, found)
 
 
 def _refusing(name: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from flows import plan
 from flows.commands import run_cluster, run_ingest, run_search
-from flows.ingestion import IngestReport
+from flows.ingestion import IngestReport, IngestRequest
 from flows.orchestration import PrefectAPI
 from flows.progress import Silent
 from flows.session import Session, Target, running
@@ -23,7 +23,8 @@ RequireSame = Callable[[Target, Target], None]
 
 
 def ingest(target: Target, *sources: Path) -> IngestReport:
-    return run_ingest([str(source) for source in sources], target, Silent())
+    request = IngestRequest(sources=tuple(str(source) for source in sources), target=target)
+    return run_ingest(request, Silent())
 
 
 def test_an_ingest_from_end_to_end(

@@ -50,6 +50,13 @@ def test_the_defaults() -> None:
         ),
         ("", {"CHUNK_TOKENS": "many"}, {}, r"'chunk_tokens' is 'many' \(SEXTANT_CHUNK_TOKENS\): "),
         ("", {}, {"max_document_mb": 0}, r"setting 'max_document_mb' is 0 \(option\): input"),
+        (
+            "exclude = ['a[']",
+            {},
+            {},
+            r"'exclude' is \['a\['\] \(sextant\.toml\): glob 'a\[': a '\[' is",
+        ),
+        ("", {"INCLUDE": "*.md,../x"}, {}, r"\(SEXTANT_INCLUDE\): glob '\.\./x' leads out of its"),
         ("", {}, {"chunk_tokens": 32, "chunk_overlap": 17}, r"is 17 \(option\): expected 0 to 16"),
     ],
 )
@@ -68,6 +75,16 @@ def test_a_mistake_is_named_with_its_place(
     with pytest.raises(InvalidInput, match=message) as raised:
         load_settings(**options)
     assert "\n" not in str(raised.value)
+
+
+def test_globs_come_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list in the file or from options; a variable has commas."""
+    (folder / "sextant.toml").write_text('exclude = ["drafts/**"]\ninclude = "*.rst"\n')
+    assert load_settings().exclude == ("drafts/**",)
+    assert load_settings().include == ("*.rst",)
+    monkeypatch.setenv("SEXTANT_INCLUDE", "*.md, *.txt,")
+    assert load_settings().include == ("*.md", "*.txt")
+    assert load_settings(include=["a"]).include == ("a",)
 
 
 def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
