@@ -245,15 +245,14 @@ def test_a_panic_of_the_splitter_rejects_the_document(
 
 @pytest.mark.slow
 def test_time_is_linear_in_a_line_without_spaces(bpe_json: str) -> None:
-    """Twice the text takes twice the time, not four times; a megabyte takes seconds."""
+    """Eight times the text takes about eight times the work, and by no means sixty-four times."""
     chunker = Chunker(bpe_json, max_tokens=160)
     chunker.chunk(document("warm"))
     seconds = []
-    for length in (500_000, 1_000_000):
+    for length in (125_000, 1_000_000):
         text = "".join(chr(97 + (i * i + i // 7) % 26) for i in range(length))
         begun = time.process_time()
         chunking = chunker.chunk(document(text))
         seconds.append(time.process_time() - begun)
         assert not chunking.skipped
-    assert seconds[1] < 3 * seconds[0]
-    assert seconds[1] < 30
+    assert seconds[1] < 30 * seconds[0]
