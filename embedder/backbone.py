@@ -7,6 +7,7 @@ values of a template's opening once for all texts.
 Legend: see `embedder.packing`, `embedder.attention`; `P` placeholder tokens in the batch.
 """
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from embedder.blocks import Block, Rotary, signed
 from embedder.config import ContrastivePrompting, EncoderConfig
 from embedder.contrastive_prompting import contrast
 from embedder.errors import UnsupportedArchitecture
+from embedder.layout import branches, common_prefix, pooled_spans, spread
 from embedder.model_files import ARCHITECTURES
 from embedder.packing import FINE, Grain, Packing, Span, Strip
 from embedder.pooling import LAST_ALONE, needs_attention, pool
@@ -40,10 +42,10 @@ Prefix = list[tuple[Tensor, Tensor]]
 def longest_row(config: Any) -> int:
     """The longest row, in tokens, that a model of this (transformers) config is exact for.
 
-    Its positions; under LongRoPE the shorter of its two ranges, since above it the table depends
-    on the longest row of the batch.
+    Its positions (`sys.maxsize` where it states none, as with ALiBi); under LongRoPE the shorter of
+    its two ranges, since above it the table depends on the longest row of the batch.
     """
-    limits = [int(config.max_position_embeddings)]
+    limits = [int(getattr(config, "max_position_embeddings", sys.maxsize))]
     rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") == "longrope":
         limits.append(int(rope["original_max_position_embeddings"]))
@@ -214,7 +216,7 @@ class Backbone:
                 observer.hidden(output, hidden_TD, normal)
         if not read_all:
             return hidden_TD.float()
-        low_S, high_S = self._spans(rows, normal, whole=config.pool_prompt)
+        low_S, high_S = pooled_spans(rows, normal, whole=config.pool_prompt)
         return pool(
             hidden_TD, normal.last_S, low_S, high_S, config.pooling, attention_T=attention_T
         )
@@ -258,7 +260,7 @@ class Backbone:
 
         weight_T: Tensor | None = None
         if attend:
-            weight_T = _spread([w.mean(1) for _, w in last_tokens(normal_strips)], normal)
+            weight_T = spread([w.mean(1) for _, w in last_tokens(normal_strips)], normal)
         if steer is not None and auxiliary_SHE is None:
             auxiliary_SHE = torch.cat([mixed for mixed, _ in last_tokens(other_strips)])
         keep_all = steer is None and not last_only
@@ -297,12 +299,12 @@ class Backbone:
         groups = [rows[i * texts : (i + 1) * texts] for i in range(prompts)]
         whole_rows = config.pool_prompt and config.pooling not in LAST_ALONE
         shares = not (self._trains or whole_rows)
-        lengths = [_common_prefix(group) if shares else 0 for group in groups]
+        lengths = [common_prefix(group) if shares else 0 for group in groups]
         cp = config.contrastive_prompting
         shared = cp is not None and cp.shared_context
         if auxiliary and not shared:
             groups.append(auxiliary)
-            lengths.append(_common_prefix(auxiliary) if shares else 0)
+            lengths.append(common_prefix(auxiliary) if shares else 0)
         spans = [
             Span(tuple(len(row.ids) - n for row in group), n)
             for group, n in zip(groups, lengths, strict=True)
@@ -313,7 +315,7 @@ class Backbone:
             begin = 0
             for index, group in enumerate(list(groups)):
                 others = auxiliary[index * texts : (index + 1) * texts]
-                span, ids = _branches(group, others, spans[index], index, begin)
+                span, ids = branches(group, others, spans[index], index, begin)
                 begin += spans[index].tokens(grain)
                 spans.append(span)
                 own.append(ids)
@@ -381,53 +383,9 @@ class Backbone:
             self._prefixes[ids] = made
         return made
 
-    def _spans(self, rows: Sequence[Row], normal: Packing, *, whole: bool) -> tuple[Tensor, Tensor]:
-        """First and after-last packed index of what is pooled of each row."""
-        if whole:
-            return normal.start_S, normal.last_S + 1
-        end_S = torch.tensor([len(row.ids) for row in rows], device=self.device)
-        low_S = torch.tensor([row.text_start for row in rows], device=self.device)
-        high_S = torch.tensor([row.text_end for row in rows], device=self.device)
-        after_S = normal.last_S + 1  # counted from the rows' ends, where no prefix is cut off
-        return after_S - (end_S - low_S), after_S - (end_S - high_S)
-
     @property
     def _trains(self) -> bool:
         return bool(self.model.embed_tokens.weight.requires_grad)
-
-
-def _common_prefix(rows: Sequence[Row]) -> int:
-    """How many leading tokens of these rows are the template's and the same in all of them."""
-    shared = min(min(row.prefix, len(row.ids) - 1) for row in rows)
-    while any(row.ids[:shared] != rows[0].ids[:shared] for row in rows):
-        shared -= 1
-    return shared
-
-
-def _branches(
-    group: Sequence[Row], others: Sequence[Row], parent: Span, index: int, begin: int
-) -> tuple[Span, list[tuple[int, ...]]]:
-    """Auxiliary rows as endings of the normal rows with which they share their beginning.
-
-    Args:
-        group: the normal rows.
-        others: the auxiliary rows, row for row.
-        parent: the normal rows' span.
-        index: which span that is.
-        begin: packed index of its first token.
-    """
-    contexts, lengths, own = [], [], []
-    start = begin
-    for row, other, length in zip(group, others, parent.lengths, strict=True):
-        most = min(len(row.ids), len(other.ids) - 1)
-        same = next((i for i in range(most) if row.ids[i] != other.ids[i]), most)
-        if same < parent.prefix or PLACEHOLDER_ID in other.ids[same:]:
-            raise ValueError("an auxiliary row does not begin as its normal row does")
-        contexts.append((start, same - parent.prefix))
-        own.append(other.ids[same:])
-        lengths.append(len(other.ids) - same)
-        start += length
-    return Span(tuple(lengths), parent.prefix, index, tuple(contexts)), own
 
 
 def _drop_auxiliary(batch: _Batch, normal: Packing) -> None:
@@ -437,12 +395,3 @@ def _drop_auxiliary(batch: _Batch, normal: Packing) -> None:
     batch.placeholder_P, batch.source_P = batch.placeholder_P[keep_P], batch.source_P[keep_P]
     batch.rotaries = {k: (cos[:cut], sin[:cut]) for k, (cos, sin) in batch.rotaries.items()}
     batch.packing = normal
-
-
-def _spread(weights: Sequence[Tensor], packing: Packing) -> Tensor:
-    """The last queries' attention, a (S, M) for each strip, laid on the packed tokens, (T,)."""
-    parts = []
-    for weight_SM, strip in zip(weights, packing.strips, strict=True):
-        own_N = weight_SM[:, -strip.query_SL.shape[1] :].flatten()
-        parts.append(own_N if strip.cell_T is None else own_N[strip.cell_T])
-    return torch.cat(parts)

@@ -27,7 +27,6 @@ from embedder.loading import (
 )
 from embedder.memory import Shortage, keep_freed_memory
 from embedder.model_files import ARCHITECTURES
-from embedder.pooling import pooled_dimension
 from embedder.precision import Float32, Stored, cosine, kept_dimension, quantise, truncate
 from embedder.prompting import PromptedTexts, Prompting, check_positions
 from embedder.specification import EncoderSpecification, specify
@@ -90,7 +89,6 @@ class Encoder:
         self._backbone: Backbone | HookedBackbone = (
             Backbone(model) if covered else HookedBackbone(model)
         )
-        self._pooled_dimension = pooled_dimension(config, files.dimension)
         self._budget = (
             batching.CUDA_TOKEN_BUDGET if chosen.type == "cuda" else batching.TOKEN_BUDGET
         )
@@ -149,11 +147,11 @@ class Encoder:
         return self._prompting[_checked(kind)]
 
     def encode_document(self, sentences: str | Sequence[str], **options: Any) -> Any:
-        """Encode texts to be stored; as `encode` with `prompt_name="document"`."""
+        """Encode texts to be stored, (N, D) or (D,): `encode` with `prompt_name="document"`."""
         return self.encode(sentences, prompt_name="document", **options)
 
     def encode_query(self, sentences: str | Sequence[str], **options: Any) -> Any:
-        """Encode texts to search with; as `encode` with `prompt_name="query"`."""
+        """Encode texts to search with, (N, D) or (D,): `encode` with `prompt_name="query"`."""
         return self.encode(sentences, prompt_name="query", **options)
 
     @overload
@@ -302,7 +300,7 @@ class Encoder:
             raise InvalidConfig(f"batch_size {batch_size} is not allowed; use 1 or more, or None")
         form = form.filled(self.config)
         kept_dimension(
-            self._pooled_dimension,
+            self.specification.pooled_dimension,
             dimensions=form.dimensions,
             precision=form.precision or "float32",
         )
@@ -317,7 +315,7 @@ class Encoder:
         form: "_Form",
         bar: Any,
     ) -> Encoding:
-        pooled_ND = np.empty((len(prompted), self._pooled_dimension), dtype=np.float32)
+        pooled_ND = np.empty((len(prompted), self.specification.pooled_dimension), dtype=np.float32)
         memory = Shortage()
         multiple = batching.TEXTS_MULTIPLE
         for batch in batching.by_token_budget(

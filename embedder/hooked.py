@@ -10,7 +10,6 @@ column`; `H` heads, `E` head size, `X` = H * E, `D` hidden size, `P` placeholder
 
 import inspect
 import logging
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -121,8 +120,7 @@ class HookedBackbone:
     @property
     def max_positions(self) -> int:
         """The longest row the model was made for, in tokens; `sys.maxsize` if it states none."""
-        config = self.model.config
-        return longest_row(config) if hasattr(config, "max_position_embeddings") else sys.maxsize
+        return longest_row(self.model.config)
 
     def placeholder(self) -> Tensor:
         """Initial embedding of the placeholder token, (D,)."""

@@ -38,8 +38,8 @@ def keep_freed_memory() -> None:
 
     glibc maps large blocks afresh from the kernel, which zeroes every page of them, until it has
     seen a block of that size freed once; then it raises its threshold (mallopt(3),
-    M_MMAP_THRESHOLD). So one such block is taken and freed here. On two CPU cores a norm over 2048
-    tokens of width 576 took 3.2 ms before and 0.5 ms after. Other C libraries do not mind.
+    M_MMAP_THRESHOLD). So one such block is taken and freed here; `benchmarks.kernels` has what
+    that is worth. Other C libraries do not mind.
     """
     block = torch.empty(KEPT_BYTES, dtype=torch.uint8)
     del block

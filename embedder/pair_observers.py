@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from embedder.config import EncoderConfig, Pooling
+from embedder.layout import pooled_spans
 from embedder.packing import Packing
 from embedder.pooling import pool
 from embedder.precision import Float32
@@ -49,25 +50,13 @@ class Reading:
 
     def hidden(self, output_layer: int, hidden_TD: Tensor, packing: Packing) -> None:
         """Pool in every way, and keep the cosines."""
-        low_S, high_S = self._spans(packing)
+        low_S, high_S = pooled_spans(self._rows, packing, whole=self._config.pool_prompt)
         for column, pooling in enumerate(POOLINGS):
             pooled_SD = pool(
                 hidden_TD, packing.last_S, low_S, high_S, pooling, attention_T=self._weight_T
             )
             cosine_B = pair_cosines(pooled_SD, self.prompts, self._config.dimensions)
             self._cosine_OPN[output_layer - 1, column, self._pairs] = cosine_B
-
-    def _spans(self, packing: Packing) -> tuple[Tensor, Tensor]:
-        """First and after-last packed index of what is pooled.
-
-        Openings that rows share are not in the packing, so it is counted from the rows' ends.
-        """
-        end_S = packing.last_S + 1
-        if self._config.pool_prompt:
-            return packing.start_S, end_S
-        before_end = [(len(r.ids) - r.text_start, len(r.ids) - r.text_end) for r in self._rows]
-        low_S, high_S = torch.tensor(before_end, device=end_S.device).T
-        return end_S - low_S, end_S - high_S
 
 
 class Recording:

@@ -9,7 +9,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from embedder.config import EncoderConfig, Pooling
+from embedder.config import Pooling
 
 LAST_ALONE: tuple[Pooling, ...] = ("last",)
 """Poolings that read no other token than the last."""
@@ -18,11 +18,6 @@ LAST_ALONE: tuple[Pooling, ...] = ("last",)
 def needs_attention(pooling: Pooling) -> bool:
     """Whether the pooling reads the last query's attention."""
     return pooling == "attention_weighted_mean"
-
-
-def pooled_dimension(config: EncoderConfig, hidden_size: int) -> int:
-    """Length of a pooled state, before Matryoshka truncation."""
-    return hidden_size * (2 if config.pooling == "last_mean" else 1)
 
 
 def pool(

@@ -242,8 +242,19 @@ def check(
         assert error < TOLERANCE
 
 
-@pytest.mark.parametrize("plan", PLANS)
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+WINDOW_FIRST = ("mistral", "gemma2", "gemma3_text")
+"""Their first layer's window holds the same tokens of both prompts: CP there subtracts equals."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "plan"),
+    [
+        (kind, plan)
+        for kind in ARCHITECTURES
+        for plan in PLANS
+        if not (plan == "cp at the start" and kind in WINDOW_FIRST)
+    ],
+)
 @torch.inference_mode()
 def test_packed_loop_equals_hooked_transformers(
     kind: str,
@@ -253,8 +264,7 @@ def test_packed_loop_equals_hooked_transformers(
     worst: dict[str, list[float]],
 ) -> None:
     """Each plan at each output layer gives the last-token states that plain hooks give."""
-    if plan == "cp at the start" and backbones[kind].blocks[0].rule.window:
-        pytest.skip("the first layer's window holds the same tokens of both prompts: no difference")
+    assert (backbones[kind].blocks[0].rule.window is not None) == (kind in WINDOW_FIRST)
     for output_layer in (-1,) if plan == "cp at the end" else (-1, -2, 3):
         config = EncoderConfig(**PLANS[plan], output_layer=output_layer)
         check(backbones[kind], tokenizer, config, worst)
