@@ -37,6 +37,20 @@ class Head:
     """Bytes."""
     ingested_at: str
     run_id: str
+    characters: int = 0
+    """Of the parsed text: each lies in a chunk, or is white space that was skipped."""
+    skipped: int = 0
+    """Characters of white space that lie in no chunk."""
+    language: str = ""
+    """ISO 639-1; empty where the text does not tell."""
+    modified: str = ""
+    """When the source says it was changed: ISO 8601, UTC."""
+    version: str = ""
+    """What its place said of its version, see `SourceDocument.version`."""
+    signature: str = ""
+    """MinHash of its words, for near-duplicates; empty where it is too short for one."""
+    duplicate_of: str = ""
+    """The document that it nearly equals, and for which it has no chunks; mostly empty."""
 
     def point(self) -> Point:
         """The head as it is stored: without a vector, so that no search returns it."""
@@ -56,4 +70,5 @@ def read_heads(collection: Collection) -> dict[str, Head]:
 def _heads(collection: Collection) -> Iterator[Head]:
     for record in collection.scroll(where=of_kind(KIND_HEAD)):
         metadata: Mapping[str, Any] = record.payload[METADATA]
-        yield Head(**{name: metadata[name] for name in Head.__dataclass_fields__})
+        known = Head.__dataclass_fields__.keys() & metadata.keys()
+        yield Head(**{name: metadata[name] for name in known})

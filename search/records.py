@@ -1,11 +1,12 @@
 """What is stored and what is found: points, chunks, document heads, hits, and the payload's keys.
 
 A payload is readable by LangChain's and LlamaIndex's Qdrant integrations: `page_content` holds the
-text, `metadata` the rest. Two kinds of points share a collection:
+text, `metadata` the rest. Kinds of points in a collection:
 
 - a **chunk** has a `dense` vector, `page_content` and `metadata`;
 - a **head** has no vector, so that no kNN query can return it; its `metadata` says which version of
-  a document is stored whole. It is written after the document's last chunk.
+  a document is stored whole. It is written after the document's last chunk;
+- a **quarantine** entry has no vector either: its `metadata` says why a document is not stored.
 """
 
 import uuid
@@ -21,6 +22,7 @@ DENSE: Final = "dense"
 KIND: Final = "kind"
 KIND_CHUNK: Final = "chunk"
 KIND_HEAD: Final = "head"
+KIND_QUARANTINE: Final = "quarantine"
 PAGE_CONTENT: Final = "page_content"
 METADATA: Final = "metadata"
 
@@ -38,6 +40,11 @@ def chunk_id(doc_id: str, *, ordinal: int, content_hash: str) -> str:
 def head_id(doc_id: str) -> str:
     """The id of a document's head: one per document, whatever its version."""
     return str(uuid.uuid5(NAMESPACE, f"head\x1f{doc_id}"))
+
+
+def quarantine_id(doc_id: str) -> str:
+    """The id of a document's entry in quarantine: one per document."""
+    return str(uuid.uuid5(NAMESPACE, f"quarantine\x1f{doc_id}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

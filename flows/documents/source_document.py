@@ -3,9 +3,10 @@
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from flows.documents.compression import Compression, decompress, inner_name
 from flows.documents.formats import Format
@@ -15,6 +16,9 @@ MAX_DOCUMENT_BYTES: Final = 20 * 1024 * 1024
 """Default limit on a document's size, in bytes."""
 
 _MIB: Final = 1024 * 1024
+
+Scalar: TypeAlias = str | int | float
+"""What a field of a document may hold; booleans are stored as the words `true` and `false`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,12 @@ class SourceDocument:
         path: The file that `read` opens, as the operating system knows it.
         refusal: Why `read` must refuse, where the listing knows already; otherwise empty.
         compression: How the file is compressed; `read` gives what it holds.
+        modified: When the source says it was last changed: ISO 8601, UTC; empty if it does not.
+        version: What its place says of its version (an ETag...): while it stays the same, so do
+            the bytes, and nothing needs to be read. Empty where nothing so reliable is known.
+        digest: Hash of its content, where the listing has made it already; otherwise empty.
+        title: Title that its source gives it; empty: the parser finds one.
+        fields: What its source says of it besides, by name; stored with each of its chunks.
     """
 
     doc_id: str
@@ -42,6 +52,11 @@ class SourceDocument:
     path: str = field(repr=False)
     refusal: str = field(default="", repr=False)
     compression: Compression | None = None
+    modified: str = ""
+    version: str = field(default="", repr=False)
+    digest: str = field(default="", repr=False)
+    title: str = field(default="", repr=False)
+    fields: Mapping[str, Scalar] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def name(self) -> str:

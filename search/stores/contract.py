@@ -4,8 +4,10 @@ A **store** is a place (a folder, a server) that holds collections. A **collecti
 points of one corpus, encoded by one encoder, named by its manifest's fingerprint.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,33 @@ from search.records import Point, Record
 
 SCHEMA_VERSION = 1
 """Version of the payload and manifest layout; a store refuses a collection with another one."""
+
+
+class StorageOptions(BaseModel):
+    """How a collection's vectors are kept; chosen when it is created."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quantisation: Literal["none", "int8"] = "none"
+    """int8: searches read scalars of one byte, and rescore the best by the whole vectors."""
+    on_disk: bool = False
+    """Servers only: vectors and payloads stay on the disk rather than in memory."""
+    shards: Annotated[int, Field(ge=1)] | None = None
+    """Servers only; None: the server's own default."""
+    replicas: Annotated[int, Field(ge=1)] | None = None
+    """Servers only: copies of each shard; None: the server's own default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What the engine says of a collection's state."""
+
+    points: int
+    indexed: int
+    """Vectors that the index covers; below `EdgeCollection`'s threshold none need to be."""
+    vectors: int
+    bytes: int | None
+    """On the disk; None where the engine does not tell."""
 
 
 class Manifest(BaseModel):
@@ -31,6 +60,7 @@ class Manifest(BaseModel):
     """The encoder's name and configuration, enough to build the same one for a query."""
     created_at: str
     """ISO 8601, UTC."""
+    storage: StorageOptions = StorageOptions()
     canary: tuple[tuple[float, ...], ...] = Field(default=(), repr=False)
     """Vectors of the encoder's reference texts when the collection was made, each of `dimension`
     values; by them a writer finds out whether its encoder still gives such vectors. Empty in a
@@ -107,11 +137,26 @@ class Collection(Protocol):
         """The exact number of matching points."""
         ...
 
-    def optimize(self) -> None:
+    def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Build the vector index where it pays; takes up to minutes, changes no answer's meaning.
 
         Afterwards a search that is not `exact` may miss a few of the nearest chunks.
+
+        Args:
+            progress: Called now and then with the vectors indexed and the vectors in all.
         """
+        ...
+
+    def bulk_load(self) -> AbstractContextManager[None]:
+        """While open, many points are coming: an engine may put indexing off until the end.
+
+        However the block ends, indexing is as before; a process that was killed inside leaves it
+        off, and the next `bulk_load` or `optimize` puts it right.
+        """
+        ...
+
+    def status(self) -> Status:
+        """How many points and vectors there are, and how many of them the index covers."""
         ...
 
     def close(self) -> None:
@@ -120,7 +165,10 @@ class Collection(Protocol):
 
 
 class Store(Protocol):
-    """A place that holds collections."""
+    """A place that holds collections, and aliases: further names, each for one collection.
+
+    `open` takes either; `Collection.manifest.name` is always the collection's own.
+    """
 
     @property
     def location(self) -> str:
@@ -132,7 +180,10 @@ class Store(Protocol):
         ...
 
     def create(self, manifest: Manifest) -> Collection:
-        """Make a collection with its vectors and payload indexes. Raises `CollectionExists`."""
+        """Make a collection with its vectors and payload indexes.
+
+        Raises `CollectionExists`, also where an alias has the name; `InvalidRequest`.
+        """
         ...
 
     def open(self, name: str) -> Collection:
@@ -146,7 +197,21 @@ class Store(Protocol):
     def delete(self, name: str) -> None:
         """Delete a collection and all it holds, closing it first if this store has it open.
 
-        Raises `CollectionNotFound`, `StoreInUse`.
+        Raises `CollectionNotFound`, `StoreInUse`; `InvalidRequest` while an alias leads to it, or
+        if the name is itself an alias: `set_alias(name, None)` comes first.
+        """
+        ...
+
+    def aliases(self) -> dict[str, str]:
+        """Alias -> name of the collection that it leads to."""
+        ...
+
+    def set_alias(self, alias: str, target: str | None) -> None:
+        """Let an alias lead to a collection, whatever it led to before; None removes it.
+
+        One step: at any moment, whoever opens the alias gets the old collection or the new one.
+        Raises `CollectionNotFound` if there is no collection `target` (or, to remove, no such
+        alias), `CollectionExists` if a collection has the alias's name.
         """
         ...
 
