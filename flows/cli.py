@@ -13,8 +13,13 @@ import typer
 
 from flows.cli_calibrate import calibrate
 from flows.cli_collections import collections_app
+from flows.cli_delete import EXAMPLES as DELETE_EXAMPLES
+from flows.cli_delete import delete
+from flows.cli_deploy import deploy, serve_flows
+from flows.cli_doctor import DOCTOR_EXAMPLES, VERIFY_EXAMPLES, doctor, verify
 from flows.cli_encoders import encoders_app
 from flows.cli_ingest import ingest, plan
+from flows.cli_migrate import migrate
 from flows.cli_options import (
     AsJson,
     Collection,
@@ -26,6 +31,16 @@ from flows.cli_options import (
     print_json,
     settings_of,
     target_of,
+)
+from flows.cli_quarantine import quarantine_app
+from flows.cli_runs import runs_app
+from flows.cli_transfer import (
+    COPY_EXAMPLES,
+    EXPORT_EXAMPLES,
+    IMPORT_EXAMPLES,
+    copy,
+    export,
+    import_,
 )
 from flows.errors import InvalidInput
 from flows.failures import DONE, INTERRUPTED, explain
@@ -43,6 +58,8 @@ app = typer.Typer(
 )
 app.add_typer(collections_app, name="collections")
 app.add_typer(encoders_app, name="encoders")
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(runs_app, name="runs")
 
 
 class _Outcome:
@@ -191,6 +208,15 @@ def encode(
 
 
 app.command(short_help="Choose a model's settings on scored pairs.")(calibrate)
+app.command("serve-flows", short_help="Run what is scheduled, on this machine.")(serve_flows)
+app.command(short_help="Put what is scheduled on a Prefect server.")(deploy)
+app.command(short_help="Move a collection to another encoder.")(migrate)
+app.command(short_help="Look a collection over, and mend it.", epilog=DOCTOR_EXAMPLES)(doctor)
+app.command(short_help="Recompute every point's checksum.", epilog=VERIFY_EXAMPLES)(verify)
+app.command(short_help="Delete documents, with a receipt.", epilog=DELETE_EXAMPLES)(delete)
+app.command(short_help="Copy a collection to another store.", epilog=COPY_EXAMPLES)(copy)
+app.command(short_help="Write a collection into files.", epilog=EXPORT_EXAMPLES)(export)
+app.command("import", short_help="Make a collection of an export.", epilog=IMPORT_EXAMPLES)(import_)
 
 
 @app.command(short_help="Try it all on Python's own documentation.")

@@ -9,25 +9,38 @@ import typer
 from flows.cli_options import AsJson, Debug, Name, Store, print_json, settings_of
 from flows.errors import InvalidInput
 
-collections_app = typer.Typer(help="List, show and delete collections.", no_args_is_help=True)
+collections_app = typer.Typer(help="List, show and delete collections and their versions.", no_args_is_help=True)
 
 
 @collections_app.command("list")
 def list_collections(store: Store = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """List the collections of a store."""
+    """List the collections of a store, each with its versions."""
     from flows import console
+    from flows.catalogue import catalogue
     from search.stores.locate import open_store
 
     settings = settings_of(store=store)
-    with closing(open_store(settings.store, api_key=settings.api_key)) as place:
-        manifests = place.list()
+    with closing(
+        open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
+    ) as place:
+        listed = catalogue(place)
         location = place.location
     if as_json:
         print_json(
-            {"collections": [m.model_dump(mode="json", exclude={"canary"}) for m in manifests]}
+            {
+                "collections": [
+                    {
+                        **one.manifest.model_dump(mode="json", exclude={"canary"}),
+                        "name": one.name,
+                        "version": one.manifest.name,
+                        "in_use": one.in_use,
+                    }
+                    for one in listed
+                ]
+            }
         )
     else:
-        console.show_collections(manifests, location)
+        console.show_collections(listed, location)
 
 
 @collections_app.command("show")
@@ -45,7 +58,7 @@ def show_collection(
         console.show_fields(fields)
 
 
-@collections_app.command("delete")
+@collections_app.command("delete", short_help="Delete a collection with all its versions.")
 def delete_collection(
     name: Name,
     store: Store = None,
@@ -53,8 +66,9 @@ def delete_collection(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Delete a collection and all it holds."""
+    """Delete a collection and all it holds, with all its versions; or one unused version."""
     from flows import console
+    from flows.catalogue import delete_named
     from search.stores.locate import open_store
 
     settings = settings_of(store=store)
@@ -62,9 +76,11 @@ def delete_collection(
         if not sys.stdin.isatty():
             raise InvalidInput(f"deleting collection {name!r} wants confirmation; add --yes")
         typer.confirm(f"Delete collection {name!r} and all it holds?", abort=True, err=True)
-    with closing(open_store(settings.store, api_key=settings.api_key)) as place:
-        place.delete(name)
+    with closing(
+        open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
+    ) as place:
+        versions = delete_named(place, name)
     if as_json:
-        print_json({"collection": name, "deleted": True})
+        print_json({"collection": name, "deleted": True, "versions": versions})
     else:
-        console.say(f"collection {name!r} is deleted")
+        console.say(f"collection {name!r} is deleted ({', '.join(versions)})")

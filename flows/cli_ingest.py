@@ -1,6 +1,7 @@
 """`sextant ingest` and `sextant plan`: their options."""
 
-from typing import Annotated
+import inspect
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +21,9 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE",
-        help="Files and folders; python:packages and python:stdlib name Python's own docs",
+        help="Folders and files; records (.jsonl, .json, .csv, .tsv, .parquet, .arrow) with a "
+        "document a row; with --allow-network web pages, sitemaps, urls:FILE, and s3:// or gs:// "
+        "URIs; python:packages and python:stdlib name Python's own docs",
     ),
 ]
 ChunkTokens = Annotated[
@@ -64,17 +67,90 @@ Exclude = Annotated[
 AllowRemovals = Annotated[
     bool, typer.Option("--allow-removals", help="Remove whatever has vanished, however much")
 ]
+HeadingContext = Annotated[
+    bool | None,
+    typer.Option(
+        "--heading-context/--no-heading-context",
+        help="Embed each chunk with its title and headings before it [default: no]",
+    ),
+]
+NearDuplicates = Annotated[
+    str | None,
+    typer.Option(
+        "--near-duplicates",
+        metavar="off|report|collapse",
+        help="Documents that nearly equal another: say so, or store no chunks of them "
+        "[default: report]",
+    ),
+]
+TextColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of records, the column with the text; also makes records of such files in folders "
+        "[default: text, content, page_content, body or contents]",
+    ),
+]
+TitleColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Of records, the title's")]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of records, what tells them apart [default: their content]"),
+]
+MetadataColumns = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,NAME", help="Of records, what is stored beside each chunk"),
+]
+TextFormat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="text|markdown|html|restructuredtext",
+        help="Of records, how the text is written [default: text]",
+    ),
+]
+AllowNetwork = Annotated[
+    bool | None,
+    typer.Option("--allow-network", help="Fetch sources that lie on other machines"),
+]
+AllowPrivate = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-private-addresses", help="Fetch also from this machine and private networks"
+    ),
+]
+MaxUrls = Annotated[
+    int | None, typer.Option(metavar="N", help="Refuse to fetch more pages [default: 1000]")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--quantisation",
+        metavar="none|int8",
+        help="How a new collection is searched: int8 takes a quarter of the memory, and rescores "
+        "the best hits by the whole vectors [default: none]",
+    ),
+]
 
 
 def ingest(
     sources: Sources,
     include: Include = None,
     exclude: Exclude = None,
+    text_column: TextColumn = None,
+    title_column: TitleColumn = None,
+    id_column: IdColumn = None,
+    metadata_columns: MetadataColumns = None,
+    text_format: TextFormat = None,
+    allow_network: AllowNetwork = None,
+    allow_private_addresses: AllowPrivate = None,
+    max_urls: MaxUrls = None,
     collection: Collection = None,
     encoder: Encoder = None,
     store: Store = None,
+    quantisation: Storage = None,
     chunk_tokens: ChunkTokens = None,
     chunk_overlap: ChunkOverlap = None,
+    heading_context: HeadingContext = None,
+    near_duplicates: NearDuplicates = None,
     max_document_mb: MaxDocumentMB = None,
     max_removal_share: MaxRemovalShare = None,
     allow_removals: AllowRemovals = False,
@@ -88,8 +164,8 @@ def ingest(
     """Bring a collection in line with its sources.
 
     New and changed documents are stored, unchanged ones skipped, vanished ones removed; a bad
-    document is reported with its reason and stops nothing. A run that was killed is taken up
-    again by the same command.
+    document is kept in quarantine with its reason and stops nothing. A run that was killed is
+    taken up again by the same command.
     """
     from flows import console
     from flows.commands import run_ingest, run_plan
@@ -99,69 +175,46 @@ def ingest(
         collection=collection,
         encoder=encoder,
         store=store,
+        quantisation=quantisation,
         chunk_tokens=chunk_tokens,
         chunk_overlap=chunk_overlap,
+        heading_context=heading_context,
+        near_duplicates=near_duplicates,
         max_document_mb=max_document_mb,
         max_removal_share=max_removal_share,
         include=include or None,
         exclude=exclude or None,
+        text_column=text_column,
+        title_column=title_column,
+        id_column=id_column,
+        metadata_columns=metadata_columns,
+        text_format=text_format,
+        allow_network=allow_network,
+        allow_private_addresses=allow_private_addresses,
+        max_urls=max_urls,
     )
     request = IngestRequest.of(sources, settings, allow_removals=allow_removals)
-    if dry_run:
-        with console.progress(quiet=quiet) as progress:
-            found = run_plan(request, progress)
-        if as_json:
-            print_json(found.model_dump(mode="json"))
-        else:
-            console.show_preview(found)
-        quarantined = bool(found.quarantine)
+    with console.progress(quiet=quiet) as progress:
+        found = run_plan(request, progress) if dry_run else run_ingest(request, progress)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
     else:
-        with console.progress(quiet=quiet) as progress:
-            report = run_ingest(request, progress)
-        if as_json:
-            print_json(report.model_dump(mode="json"))
-        else:
-            console.show_ingest(report)
-        quarantined = bool(report.quarantine)
-    if quarantined:
+        console.show_outcome(found)
+    if found.quarantine:
         raise typer.Exit(WITH_QUARANTINE)
 
 
-def plan(
-    sources: Sources,
-    include: Include = None,
-    exclude: Exclude = None,
-    collection: Collection = None,
-    encoder: Encoder = None,
-    store: Store = None,
-    chunk_tokens: ChunkTokens = None,
-    chunk_overlap: ChunkOverlap = None,
-    max_document_mb: MaxDocumentMB = None,
-    max_removal_share: MaxRemovalShare = None,
-    allow_removals: AllowRemovals = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
+def plan(**options: Any) -> None:
     """Say what an ingest with the same options would do, and about how much that is.
 
     Every document is read and compared; a small sample is parsed and chunked, from which chunks,
     tokens and bytes are estimated, and the time, once a run has measured a rate. Nothing is
     written, and no model is loaded.
     """
-    ingest(
-        sources,
-        include,
-        exclude,
-        collection,
-        encoder,
-        store,
-        chunk_tokens,
-        chunk_overlap,
-        max_document_mb,
-        max_removal_share,
-        allow_removals,
-        dry_run=True,
-        as_json=as_json,
-        quiet=quiet,
-    )
+    ingest(**options, dry_run=True)
+
+
+_OPTIONS = inspect.signature(ingest)
+plan.__signature__ = _OPTIONS.replace(  # type: ignore[attr-defined]
+    parameters=[option for name, option in _OPTIONS.parameters.items() if name != "dry_run"]
+)

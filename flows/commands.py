@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from embedder.errors import CanaryDrift
 from flows import console
 from flows.errors import FlowError, InvalidInput
-from flows.ingestion import Ingestion, IngestReport, IngestRequest
+from flows.ingestion import Ingestion, IngestReport, IngestRequest, recording
 from flows.orchestration import PrefectAPI, no_heartbeat
 from flows.preview import Preview, preview
 from flows.progress import Progress
@@ -17,7 +17,7 @@ from flows.session import DEFAULT_ENCODER, Target, running
 from flows.settings import Settings
 from flows.state import state_folder
 from search.filters import Filter, of_kind
-from search.records import KIND_CHUNK, KIND_HEAD
+from search.records import KIND_CHUNK, KIND_HEAD, KIND_QUARANTINE
 from search.service import SearchResult, search
 from search.stores.locate import open_store
 
@@ -40,7 +40,7 @@ def run_ingest(request: IngestRequest, progress: Progress) -> IngestReport:
 
     A run that finds everything unchanged starts neither Prefect nor torch.
     """
-    with running(request.target) as session:
+    with running(request.target) as session, recording(request, session):
         session.progress = progress
         ingestion = Ingestion.begin(request, session)
         if ingestion.plan.is_done:
@@ -164,15 +164,21 @@ def run_encode(
 
 def describe_collection(name: str, settings: Settings) -> dict[str, Any]:
     """What a collection holds and which encoder built it."""
-    store = open_store(settings.store, api_key=settings.api_key)
+    store = open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
     try:
         collection = store.open(name)
         manifest = collection.manifest
+        status = collection.status()
         return {
-            "name": manifest.name,
+            "name": name,
+            "version": manifest.name,
             "store": store.location,
             "documents": collection.count(of_kind(KIND_HEAD)),
             "chunks": collection.count(of_kind(KIND_CHUNK)),
+            "quarantined": collection.count(of_kind(KIND_QUARANTINE)),
+            "indexed": status.indexed,
+            "bytes": status.bytes,
+            "storage": manifest.storage.model_dump(),
             "dimension": manifest.dimension,
             "encoder": manifest.encoder,
             "fingerprint": manifest.fingerprint,

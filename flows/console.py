@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from flows.progress import Lines, Live, Progress, Silent
 
 if TYPE_CHECKING:
+    from flows.catalogue import Listed
     from flows.clustering.report import ClusterReport
-    from flows.ingestion import IngestReport
+    from flows.ingestion import IngestReport, NearDuplicates
     from flows.preview import Preview
     from search.records import Hit
-    from search.stores.contract import Manifest
 
 SNIPPET_CHARACTERS: Final = 240
 QUARANTINE_SHOWN: Final = 20
@@ -43,6 +43,16 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
         yield Lines()
 
 
+def show_outcome(found: "IngestReport | Preview") -> None:
+    """What an ingest did, or what it would do."""
+    from flows.preview import Preview
+
+    if isinstance(found, Preview):
+        show_preview(found)
+    else:
+        show_ingest(found)
+
+
 def show_ingest(report: "IngestReport") -> None:
     """The summary of an ingest."""
     documents, chunks = report.documents, report.chunks
@@ -52,16 +62,31 @@ def show_ingest(report: "IngestReport") -> None:
         f"{documents.removed} removed"
     )
     rate = f" ({report.tokens / report.seconds:,.0f} tokens/s)" if report.tokens else ""
+    reused = f" ({chunks.reused} of them embedded before)" if chunks.reused else ""
     say(
-        f"{chunks.stored} chunks stored, {chunks.removed} removed; "
+        f"{chunks.stored} chunks stored{reused}, {chunks.removed} removed; "
         f"{report.tokens:,} tokens in {report.seconds:.1f} s{rate}"
     )
     say(f"collection {report.collection!r}, encoder {report.encoder!r}")
     _show_left_out(report.ignored, report.warnings)
+    _show_twins(report.near_duplicates)
     for entry in report.quarantine[:QUARANTINE_SHOWN]:
-        say(f"quarantined: {entry.source}: {entry.reason}")
+        held = " (not tried again)" if entry.held else ""
+        say(f"quarantined: {entry.source}: {entry.reason}{held}")
     if len(report.quarantine) > QUARANTINE_SHOWN:
         say(f"... and {len(report.quarantine) - QUARANTINE_SHOWN} more (--json lists all)")
+
+
+def _show_twins(twins: "NearDuplicates") -> None:
+    """How many near-duplicates there are, and the first of them."""
+    if not twins.found:
+        return
+    fate = f", {twins.collapsed} of them not stored twice" if twins.collapsed else ""
+    say(f"{twins.found} documents nearly equal another{fate}")
+    for twin in twins.documents[:NAMES_SHOWN]:
+        say(f"near-duplicate: {twin.document} of {twin.of} ({twin.similarity:.0%})")
+    if twins.found > NAMES_SHOWN:
+        say(f"... and {twins.found - NAMES_SHOWN} more (--json lists {len(twins.documents)})")
 
 
 def show_preview(found: "Preview") -> None:
@@ -136,16 +161,18 @@ def show_clusters(report: "ClusterReport") -> None:
     say(f"report: {report.report}")
 
 
-def show_collections(manifests: "Sequence[Manifest]", location: str) -> None:
+def show_collections(listed: "Sequence[Listed]", location: str) -> None:
     """A table of collections."""
-    if not manifests:
+    if not listed:
         say(f"no collection in {location} yet; `sextant ingest SOURCE` makes one")
         return
-    rows = [
-        [m.name, str(m.encoder.get("name", "")), str(m.dimension), m.fingerprint[:12], m.created_at]
-        for m in manifests
-    ]
-    table(["name", "encoder", "dimension", "fingerprint", "created"], rows)
+    rows = []
+    for one in listed:
+        m = one.manifest
+        version = m.name if one.in_use else f"{m.name} (not in use)"
+        encoder = str(m.encoder.get("name", ""))
+        rows.append([one.name, version, encoder, str(m.dimension), m.created_at])
+    table(["name", "version", "encoder", "dimension", "created"], rows)
 
 
 def show_fields(fields: dict[str, Any]) -> None:

@@ -121,6 +121,7 @@ def _yield_of(
     """What the document becomes, by its beginning; None if it cannot be stored."""
     try:
         data = document.read(max_bytes=max_bytes)
+        document = document.settled()
         parsed = parsers.parse(data, format=document.format, name=document.name)
         begun = _beginning(parsed)
         chunks = chunker.chunk(begun).chunks

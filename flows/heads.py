@@ -5,12 +5,12 @@ run knows that chunks of this document may lie about, even if this one is killed
 chunk, and after the chunks of an earlier version are out, it says `stored`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from search.filters import of_kind
-from search.records import KIND, KIND_HEAD, METADATA, Point, head_id
+from search.records import KIND, KIND_HEAD, METADATA, Point, Record, head_id
 from search.stores.contract import Collection
 
 WRITING: Final = "writing"
@@ -67,8 +67,17 @@ def read_heads(collection: Collection) -> dict[str, Head]:
     return {head.doc_id: head for head in _heads(collection)}
 
 
+def find_heads(collection: Collection, doc_ids: Iterable[str]) -> dict[str, Head]:
+    """The heads of some documents, by document id; those that have none are left out."""
+    records = collection.retrieve([head_id(doc_id) for doc_id in doc_ids])
+    return {head.doc_id: head for head in map(_head, records)}
+
+
 def _heads(collection: Collection) -> Iterator[Head]:
-    for record in collection.scroll(where=of_kind(KIND_HEAD)):
-        metadata: Mapping[str, Any] = record.payload[METADATA]
-        known = Head.__dataclass_fields__.keys() & metadata.keys()
-        yield Head(**{name: metadata[name] for name in known})
+    return map(_head, collection.scroll(where=of_kind(KIND_HEAD)))
+
+
+def _head(record: Record) -> Head:
+    metadata: Mapping[str, Any] = record.payload[METADATA]
+    known = Head.__dataclass_fields__.keys() & metadata.keys()
+    return Head(**{name: metadata[name] for name in known})

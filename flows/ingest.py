@@ -11,8 +11,9 @@ from prefect.tasks import exponential_backoff
 from prefect.utilities.annotations import quote
 
 from flows.documents.source_document import SourceDocument
-from flows.ingestion import Ingestion, IngestReport, IngestRequest
+from flows.ingestion import Ingestion, IngestReport, IngestRequest, recording
 from flows.partition import Receipt, store_documents
+from flows.run_report import publish_artifact
 from flows.session import current, running
 from search.errors import StoreUnavailable
 
@@ -45,16 +46,20 @@ def store_partition(documents: Sequence[SourceDocument]) -> Receipt:
 )
 def ingest_flow(request: IngestRequest) -> IngestReport:
     """Store what is new or changed in the sources, remove what vanished, report the rest."""
-    with running(request.target) as session:
+    with running(request.target) as session, recording(request, session):
         ingestion = Ingestion.begin(request, session)
         session.progress.stage("storing documents", len(ingestion.plan.store))
+        store = store_partition.with_options(timeout_seconds=request.partition_seconds)
         futures: deque[PrefectFuture[Receipt]] = deque()
-        for documents in ingestion.plan.partitions():
-            if len(futures) == IN_FLIGHT:
+        with ingestion.storing():
+            for documents in ingestion.plan.partitions():
+                if len(futures) == IN_FLIGHT:
+                    ingestion.add(futures.popleft().result())
+                # quote: Prefect would walk through every document to look for futures
+                futures.append(store.submit(quote(documents)))
+            while futures:
                 ingestion.add(futures.popleft().result())
-            # quote: Prefect would walk through every document to look for futures
-            futures.append(store_partition.submit(quote(documents)))
-        while futures:
-            ingestion.add(futures.popleft().result())
         ingestion.remove_vanished()
-        return ingestion.finish()
+        report = ingestion.finish()
+        warnings = publish_artifact(report)
+        return report.model_copy(update={"warnings": (*report.warnings, *warnings)})

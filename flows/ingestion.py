@@ -1,20 +1,55 @@
 """One ingest from request to report: plain functions, which a flow calls step by step."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from flows.documents.globs import Selection
+from flows.documents.records.columns import RecordColumns
+from flows.documents.remote.limits import RemoteLimits
+from flows.documents.remote.remote_sources import shown_source
 from flows.documents.sources import discover
+from flows.errors import InvalidInput
+from flows.heads import find_heads
+from flows.ingest_report import (
+    ChunkCounts as ChunkCounts,
+)
+from flows.ingest_report import (
+    DocumentCounts as DocumentCounts,
+)
+from flows.ingest_report import (
+    IngestReport as IngestReport,
+)
+from flows.ingest_report import (
+    NearDuplicate as NearDuplicate,
+)
+from flows.ingest_report import (
+    NearDuplicates as NearDuplicates,
+)
+from flows.ingest_report import (
+    Quarantined as Quarantined,
+)
+from flows.near_duplicates import find_twins
 from flows.partition import Receipt, remove_document
 from flows.plan import Plan, make_plan
+from flows.quarantine import remove, updated, write
 from flows.rate import rate_file, record_rate
+from flows.rejected import Rejected
 from flows.removals import refuse_mass_removal
+from flows.runs import Recorder, begin_run, runs_folder
 from flows.session import Session, Target
-from flows.settings import MAX_REMOVAL_SHARE, Settings
+from flows.settings import MAX_REMOVAL_SHARE, PARTITION_SECONDS, Settings
+from flows.state import claim_state_folder
+from search.stores.contract import Collection
+
+BULK_BYTES: Final = 16 * 1024 * 1024
+"""Of documents to store: from here on an engine may put its indexing off."""
+TWINS_LISTED: Final = 100
+"""Near-duplicates that a report names; all are counted."""
 
 
 class IngestRequest(BaseModel):
@@ -22,15 +57,27 @@ class IngestRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    sources: Annotated[tuple[str, ...], Field(min_length=1, repr=False)]
     """Files, folders, `python:packages`, `python:stdlib`."""
     target: Target
     max_removal_share: Annotated[float, Field(ge=0, le=1)] = MAX_REMOVAL_SHARE
     """Part of the documents stored from the sources that may be removed; 1 allows all."""
+    partition_seconds: Annotated[float, Field(gt=0)] = PARTITION_SECONDS
+    """A partition that takes longer ends the run."""
     include: tuple[str, ...] = ()
     """Globs, see `flows.documents.globs`; only documents that match one are in the sources."""
     exclude: tuple[str, ...] = ()
     """Globs; documents that match one are not in the sources: stored ones are removed."""
+
+    columns: RecordColumns = RecordColumns()
+    """Which columns of record files are a document's."""
+    remote: RemoteLimits = RemoteLimits()
+    """What may be fetched from other machines: nothing, unless it says so."""
+
+    @field_serializer("sources", when_used="json")
+    def _without_secrets(self, sources: tuple[str, ...]) -> tuple[str, ...]:
+        """Prefect's database keeps parameters: what authorises an address is not for it."""
+        return tuple(shown_source(source) for source in sources)
 
     @model_validator(mode="after")
     def _check_globs(self) -> "IngestRequest":
@@ -52,58 +99,12 @@ class IngestRequest(BaseModel):
             sources=tuple(sources),
             target=Target.of(settings),
             max_removal_share=1.0 if allow_removals else settings.max_removal_share,
+            partition_seconds=settings.partition_seconds,
             include=settings.include,
             exclude=settings.exclude,
+            columns=settings.record_columns,
+            remote=settings.remote_limits,
         )
-
-
-class DocumentCounts(BaseModel):
-    """`seen = stored + unchanged + quarantined`; removed ones were not seen."""
-
-    model_config = ConfigDict(frozen=True)
-
-    seen: int
-    stored: int
-    unchanged: int
-    removed: int
-    quarantined: int
-
-
-class ChunkCounts(BaseModel):
-    """Chunks written and deleted by this run."""
-
-    model_config = ConfigDict(frozen=True)
-
-    stored: int
-    removed: int
-
-
-class Quarantined(BaseModel):
-    """A document that was not stored, and why, in one line."""
-
-    model_config = ConfigDict(frozen=True)
-
-    source: str
-    reason: str
-
-
-class IngestReport(BaseModel):
-    """What an ingest did; the object that `--json` prints."""
-
-    model_config = ConfigDict(frozen=True)
-
-    collection: str
-    encoder: str
-    documents: DocumentCounts
-    chunks: ChunkCounts
-    tokens: int
-    """Text tokens embedded."""
-    seconds: float
-    quarantine: tuple[Quarantined, ...]
-    ignored: Mapping[str, int]
-    """Files left out, by reason: a suffix without a parser, hidden, symlink..."""
-    warnings: tuple[str, ...]
-    run_id: str
 
 
 @dataclass
@@ -132,7 +133,17 @@ class Ingestion:
         refuse_mass_removal(
             lost=len(plan.lost), known=plan.known, max_share=request.max_removal_share
         )
+        session.origins = {move.document.doc_id: move.before.doc_id for move in plan.moves}
         return cls(session=session, plan=plan)
+
+    @contextmanager
+    def storing(self) -> Iterator[None]:
+        """While open, partitions are stored; of many, an engine may put its indexing off."""
+        if sum(document.size for document in self.plan.store) < BULK_BYTES:
+            yield
+            return
+        with self.session.ensure_collection().bulk_load():
+            yield
 
     def add(self, receipt: Receipt) -> None:
         """A partition is done."""
@@ -151,31 +162,109 @@ class Ingestion:
             self.session.progress.advance(1)
 
     def finish(self) -> IngestReport:
-        """Let the store build its index where that pays, and report."""
-        if self.session.collection is not None and not self.plan.is_done:
-            self.session.progress.stage("indexing")
-            self.session.collection.optimize()
-        self._record_rate()
+        """Keep what was turned away, let the store build its index where that pays, and report."""
         rejected = (*self.plan.rejected, *self.receipt.rejected)
-        return IngestReport(
-            collection=self.session.target.collection,
-            encoder=self.session.specification.name,
+        self._keep_quarantine(rejected)
+        twins = self._near_duplicates()
+        if self.session.collection is not None and not self.plan.is_done:
+            self._index(self.session.collection)
+        self._record_rate()
+        session = self.session
+        recorded = session.recorder.warnings if session.recorder else ()
+        report = IngestReport(
+            collection=session.target.collection,
+            encoder=session.specification.name,
             documents=DocumentCounts(
                 seen=self.plan.seen,
-                stored=self.receipt.stored,
+                stored=len(self.receipt.stored),
                 unchanged=self.plan.unchanged,
                 removed=self.removed,
                 quarantined=len(rejected),
             ),
             chunks=ChunkCounts(
-                stored=self.receipt.chunks_stored, removed=self.receipt.chunks_removed
+                stored=self.receipt.chunks_stored,
+                reused=self.receipt.chunks_reused,
+                removed=self.receipt.chunks_removed,
             ),
             tokens=self.receipt.tokens,
-            seconds=round(time.perf_counter() - self.session.began, 3),
-            quarantine=tuple(Quarantined(source=r.source, reason=r.reason) for r in rejected),
+            seconds=round(time.perf_counter() - session.began, 3),
+            storing_seconds=round(self._storing_seconds, 3),
+            stages=session.busy.seconds(),
+            near_duplicates=twins,
+            quarantine=tuple(
+                Quarantined(source=r.source, reason=r.reason, stage=r.stage, held=r.held)
+                for r in rejected
+            ),
             ignored=dict(self.plan.ignored),
-            warnings=(*self.plan.warnings, *self.warnings),
-            run_id=self.session.run_id,
+            warnings=(*self.plan.warnings, *self.warnings, *recorded),
+            run_id=session.run_id,
+        )
+        if session.recorder is not None:
+            session.recorder.done(report)
+        return report
+
+    def _index(self, collection: Collection) -> None:
+        """Build the index, with progress."""
+        progress = self.session.progress
+        done = 0
+
+        def report(indexed: int, total: int) -> None:
+            nonlocal done
+            if not done:
+                progress.stage("indexing", total)
+            progress.advance(max(0, indexed - done))
+            done = max(done, indexed)
+
+        progress.stage("indexing")
+        collection.optimize(report)
+
+    def _keep_quarantine(self, rejected: Sequence[Rejected]) -> None:
+        """Write what was turned away in this run, take out what is well or gone."""
+        session = self.session
+        before = session.quarantine
+        out = [*self.plan.released, *(doc_id for doc_id in self.receipt.stored if doc_id in before)]
+        tried = [one for one in rejected if not one.held]
+        if out:
+            remove(session.ensure_collection(), out)
+        if tried:
+            write(
+                session.ensure_collection(),
+                [
+                    updated(
+                        before.get(one.doc_id),
+                        doc_id=one.doc_id,
+                        source=one.source,
+                        root=one.root,
+                        format=one.format,
+                        stage=one.stage,
+                        reason=one.reason,
+                        content_hash=one.content_hash,
+                        size=one.size,
+                        recipe=session.recipe,
+                        limits=session.limits,
+                        seen=session.started_at,
+                        run_id=session.run_id,
+                    )
+                    for one in tried
+                ],
+            )
+
+    def _near_duplicates(self) -> NearDuplicates:
+        """Which documents of this run nearly equal another that is stored."""
+        session = self.session
+        twins = []
+        if session.finds_duplicates and self.receipt.stored and session.collection is not None:
+            heads = session.heads | find_heads(session.collection, self.receipt.stored)
+            for gone in self.plan.remove:
+                heads.pop(gone.doc_id, None)
+            twins = find_twins(heads.values(), self.receipt.stored)
+        return NearDuplicates(
+            found=len(twins),
+            collapsed=self.receipt.collapsed,
+            documents=tuple(
+                NearDuplicate(document=twin.doc_id, of=twin.of, similarity=twin.similarity)
+                for twin in twins[:TWINS_LISTED]
+            ),
         )
 
     def _record_rate(self) -> None:
@@ -193,6 +282,50 @@ class Ingestion:
             self.warnings.append(f"the run's rate was not kept in {str(path)!r}: {error.strerror}")
 
 
+@contextmanager
+def recording(request: IngestRequest, session: Session) -> Iterator[None]:
+    """Keep a record of the run in the block; inside another such block it is the same record.
+
+    The sources are compared first: a request that cannot be right leaves no trace.
+
+    Raises:
+        InvalidInput, SourceUnavailable: see `planned`.
+    """
+    if session.recorder is not None:
+        yield
+        return
+    if session.collection is None:
+        claim_state_folder(session.target.store, session.target.collection)
+    try:
+        planned(request, session)
+    except InvalidInput:
+        raise
+    except Exception as error:
+        _begin_record(request, session).failed(error)
+        raise
+    session.recorder = _begin_record(request, session)
+    try:
+        yield
+    except BaseException as error:
+        session.recorder.failed(error)
+        raise
+
+
+def _begin_record(request: IngestRequest, session: Session) -> Recorder:
+    target = session.target
+    return begin_run(
+        runs_folder(target.store, target.collection),
+        run_id=session.run_id,
+        kind="ingest",
+        collection=target.collection,
+        store=session.store.location,
+        sources=request.sources,
+        versions=session.versions,
+        encoder=session.specification.name,
+        fingerprint=session.specification.fingerprint,
+    )
+
+
 def planned(request: IngestRequest, session: Session) -> Plan:
     """List the sources and hold them against the store, once in a session; changes nothing.
 
@@ -200,12 +333,16 @@ def planned(request: IngestRequest, session: Session) -> Plan:
         InvalidInput, SourceUnavailable: see `discover` and `make_plan`.
     """
     if request not in session.plans:
-        listing = discover(request.sources, request.selection)
+        listing = discover(
+            request.sources, request.selection, columns=request.columns, remote=request.remote
+        )
         session.progress.stage("comparing documents", len(listing.documents))
         session.plans[request] = make_plan(
             listing,
             session.heads,
             recipe=session.recipe,
+            quarantine=session.quarantine,
+            limits=session.limits,
             max_bytes=session.max_document_bytes,
             advance=session.progress.advance,
         )

@@ -1,4 +1,4 @@
-"""Prefect for one-off runs: its API as a quiet child process that cannot outlive its parent.
+"""Prefect on one machine: its API as a quiet child process that cannot outlive its parent.
 
 Prefect starts such a server by itself, too, but leaves it behind when the flow's process is killed,
 and only starts it when the first flow does. Ours dies with its parent (it watches a pipe), and can
@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from flows.errors import FlowError
 
 START_TIMEOUT_SECONDS: Final = 120.0
+ANSWER_SECONDS: Final = 15.0
 API_URL: Final = "PREFECT_API_URL"
 SERVER: Final = Path(__file__).with_name("prefect_server.py")
 """Run as a file with `-P`, so that nothing in the working folder can shadow a module of its."""
@@ -56,7 +57,7 @@ class PrefectAPI:
 
     _running: ClassVar["PrefectAPI | None"] = None
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, schedules: bool = False) -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         self._child: subprocess.Popen[bytes] | None = None
@@ -64,15 +65,19 @@ class PrefectAPI:
         if self._url:
             return
         _bypass_proxies()
-        home, temporary = self._claim(home.absolute())
+        home, temporary = self._claim(home.absolute(), may_be_temporary=not schedules)
         os.environ["PREFECT_HOME"] = str(home)
         port = _free_port()
         self._url = f"http://127.0.0.1:{port}/api"
         self._log = home / "server.log"
         command = [sys.executable, "-P", str(SERVER), str(port)]
+        if schedules:
+            command.append("--schedules")
+        if temporary:
+            command += ["--remove", str(home)]
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and file
-                [*command, str(home)] if temporary else command,
+                command,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -82,19 +87,40 @@ class PrefectAPI:
         os.environ[API_URL] = self._url
 
     @classmethod
-    def start(cls, home: Path) -> "PrefectAPI":
+    def start(cls, home: Path, *, schedules: bool = False) -> "PrefectAPI":
         """Start the child, unless this process has one; does not wait for it.
 
         Args:
             home: folder for Prefect's database; made if it is not there. If another process uses it
                 at the moment, a temporary one takes its place.
+            schedules: whether schedules fire, too; such a server keeps what it knows in `home`,
+                and no temporary folder will do.
 
         Raises:
-            FlowError: the folder cannot be written.
+            FlowError: the folder cannot be written, or is in use and must be this one.
         """
         if cls._running is None:
-            cls._running = cls(home)
+            cls._running = cls(home, schedules=schedules)
         return cls._running
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return self._url
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a child of this process."""
+        return self._child is not None
+
+    def require_alive(self) -> None:
+        """Refuse to go on when the child has ended.
+
+        Raises:
+            FlowError: it has.
+        """
+        if self._child is not None and self._child.poll() is not None:
+            raise self._failure(f"ended with exit code {self._child.returncode}")
 
     def wait(self) -> None:
         """Wait until the API answers.
@@ -116,18 +142,26 @@ class PrefectAPI:
         what = f"did not start within {START_TIMEOUT_SECONDS:.0f} s"
         if code is not None:
             what = f"ended with exit code {code}"
-        raise FlowError(
+        raise self._failure(what)
+
+    def _failure(self, what: str) -> FlowError:
+        return FlowError(
             f"Prefect's local API {what}; its log is {str(self._log)!r}; "
             "if its database is damaged, remove that folder: it holds no documents"
         )
 
-    def _claim(self, home: Path) -> tuple[Path, bool]:
+    def _claim(self, home: Path, *, may_be_temporary: bool) -> tuple[Path, bool]:
         """The folder to use, and whether it is a temporary one, which the child removes."""
         try:
             home.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(home / "lock")
             self._lock.acquire(timeout=0)
         except Timeout:
+            if not may_be_temporary:
+                raise FlowError(
+                    f"another process serves schedules from {str(home)!r}; "
+                    "end it, or choose another store"
+                ) from None
             return Path(tempfile.mkdtemp(prefix="sextant-prefect-")), True
         except OSError as error:
             raise FlowError(
@@ -135,6 +169,26 @@ class PrefectAPI:
                 "choose a store folder that can be written"
             ) from error
         return home, False
+
+
+def require_answer(url: str) -> None:
+    """Refuse a server that does not answer.
+
+    Raises:
+        FlowError: nothing answers at the address, or no Prefect server.
+    """
+    _bypass_proxies()
+    what = "no Prefect API"
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - an address that the user gave
+            if answer.status == 200:
+                return
+    except (OSError, ValueError) as error:
+        what = str(getattr(error, "reason", error))
+    raise FlowError(
+        f"the Prefect server at {url!r} does not answer: {what}; "
+        f"start it, or correct {API_URL} (it ends in /api)"
+    )
 
 
 @contextmanager

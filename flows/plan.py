@@ -1,15 +1,18 @@
 """What an ingest would do: each document of the sources held against what the store holds."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from flows.documents.listing import Listing
-from flows.documents.source_document import SourceDocument
+from flows.documents.listing import Listing, Unreadable
+from flows.documents.records.record_document import RecordDocument
+from flows.documents.source_document import SourceDocument, too_large
 from flows.errors import DocumentRejected, InvalidInput, SourceUnavailable
 from flows.heads import STORED, Head
+from flows.quarantine import Entry, held
+from flows.rejected import Rejected
 from flows.removals import vanished
 
 PARTITION_BYTES: Final = 1024 * 1024
@@ -19,15 +22,8 @@ PARTITION_DOCUMENTS: Final = 256
 
 Fate = Literal["added", "changed", "moved", "renewed"]
 """Why a document is stored: its id is new; its bytes are; a document with its very bytes vanished
-elsewhere; or its bytes are stored, but by another recipe, or by a run that died half-way."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """A document in quarantine: where it lies, and the reason in one line."""
-
-    source: str
-    reason: str
+elsewhere; or its bytes are stored, but by another recipe, or by a run that died half-way, or only
+as those of another document that is no longer the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +53,8 @@ class Plan:
     """Of `store`, those that are moved; each is stored again, and its old version removed."""
     known: int = 0
     """Documents that the store holds of these sources, without those not listed wholly."""
+    released: tuple[str, ...] = ()
+    """Ids of documents in quarantine that are unchanged in the store, or gone from the sources."""
 
     @property
     def lost(self) -> tuple[Head, ...]:
@@ -95,6 +93,8 @@ def make_plan(
     *,
     recipe: str,
     max_bytes: int,
+    quarantine: Mapping[str, Entry] | None = None,
+    limits: str = "",
     advance: Callable[[int], None] = lambda documents: None,
 ) -> Plan:
     """Compare a listing with the store's heads; reads and hashes every document, parses none.
@@ -104,6 +104,9 @@ def make_plan(
         heads: What the store holds, by document id.
         recipe: Parser, chunker and settings in force.
         max_bytes: Larger documents are rejected.
+        quarantine: What was turned away before, by document id: while nothing about it has changed
+            it is not tried again.
+        limits: What else decided that, see `quarantine.held`.
         advance: Called with 1 for each document looked at.
 
     Raises:
@@ -113,31 +116,40 @@ def make_plan(
     _refuse_empty(listing)
     store: list[SourceDocument] = []
     digests: dict[str, str] = {}
-    rejected = [Rejected(source=u.path, reason=u.reason) for u in listing.unreadable]
-    unchanged = 0
+    rejected = [Rejected.unlisted(entry, listing.roots) for entry in _unlisted(listing)]
+    settled: dict[str, SourceDocument] = {}
+    quarantine = quarantine or {}
     for document in listing.documents:
         head = heads.get(document.doc_id)
         if head is not None and head.source != document.source:
             _refuse_conflict(document, head)
         try:
-            data = document.read(max_bytes=max_bytes)
+            digest, size = _digest(document, head, max_bytes=max_bytes)
         except DocumentRejected as error:
-            rejected.append(Rejected(source=document.source, reason=str(error)))
+            rejected.append(Rejected.of(document, "read", str(error)))
         else:
-            digest = hashlib.sha256(data).hexdigest()
+            entry = quarantine.get(document.doc_id)
             if head and head.source == document.source and head.is_current(digest, recipe):
-                unchanged += 1
+                settled[document.doc_id] = document
+            elif entry and held(entry, content_hash=digest, recipe=recipe, limits=limits):
+                rejected.append(_still_rejected(document, entry))
             else:
-                store.append(replace(document, size=len(data)))
+                store.append(replace(document, size=size))
                 digests[document.doc_id] = digest
         advance(1)
     remove, warnings = vanished(listing, heads)
+    for document in _without_stand_in(
+        settled, heads, {*digests, *(gone.doc_id for gone in remove)}
+    ):
+        store.append(document)
+        digests[document.doc_id] = heads[document.doc_id].content_hash
+        del settled[document.doc_id]
     moves = _moves(store, digests, heads, remove)
     fates = {d.doc_id: _fate(heads.get(d.doc_id), digests[d.doc_id]) for d in store}
     roots = {root for root, complete in listing.complete.items() if complete}
     return Plan(
         store=tuple(store),
-        unchanged=unchanged,
+        unchanged=len(settled),
         rejected=tuple(rejected),
         remove=tuple(remove),
         warnings=tuple(warnings),
@@ -145,6 +157,56 @@ def make_plan(
         fates=fates | {move.document.doc_id: "moved" for move in moves},
         moves=moves,
         known=sum(head.root in roots for head in heads.values()),
+        released=_released(quarantine, listing, roots, settled),
+    )
+
+
+def _digest(document: SourceDocument, head: Head | None, *, max_bytes: int) -> tuple[str, int]:
+    """The hash of the document's content, and its bytes; read only where that is not known.
+
+    Raises:
+        DocumentRejected: it cannot be read.
+    """
+    if document.digest:
+        if document.size > max_bytes:
+            raise too_large(document.size, max_bytes)
+        return document.digest, document.size
+    if head and document.is_still(head.version, max_bytes=max_bytes):
+        return head.content_hash, head.size
+    data = document.read(max_bytes=max_bytes)
+    return hashlib.sha256(data).hexdigest(), len(data)
+
+
+def _still_rejected(document: SourceDocument, entry: Entry) -> Rejected:
+    rejected = Rejected.of(document, entry.stage, entry.reason, content_hash=entry.content_hash)
+    return replace(rejected, held=True)
+
+
+def _without_stand_in(
+    settled: Mapping[str, SourceDocument], heads: Mapping[str, Head], unsettled: Set[str]
+) -> list[SourceDocument]:
+    """Documents without chunks, because another stood for them that is no longer as it was."""
+    return [
+        document
+        for doc_id, document in settled.items()
+        if (stand_in := heads[doc_id].duplicate_of)
+        and (stand_in not in heads or stand_in in unsettled or heads[stand_in].state != STORED)
+    ]
+
+
+def _released(
+    quarantine: Mapping[str, Entry],
+    listing: Listing,
+    roots: Set[str],
+    settled: Mapping[str, SourceDocument],
+) -> tuple[str, ...]:
+    listed = {document.doc_id for document in listing.documents}
+    listed |= {entry.path for entry in _unlisted(listing)}
+    return tuple(
+        doc_id
+        for doc_id, entry in quarantine.items()
+        if doc_id in settled
+        or (entry.root in roots and doc_id not in listed and not listing.keeps(doc_id))
     )
 
 
@@ -181,7 +243,7 @@ def _moves(
 
 
 def _refuse_empty(listing: Listing) -> None:
-    if listing.documents or listing.unreadable:
+    if listing.documents or _unlisted(listing):
         return
     roots = ", ".join(repr(root) for root in listing.roots)
     ignored = ", ".join(f"{count} {why}" for why, count in listing.ignored.items())
@@ -191,9 +253,17 @@ def _refuse_empty(listing: Listing) -> None:
     )
 
 
+def _unlisted(listing: Listing) -> tuple[Unreadable, ...]:
+    """What is known to be there, and is no document that could be named."""
+    return (*listing.unreadable, *listing.rejected)
+
+
 def _refuse_conflict(document: SourceDocument, head: Head) -> None:
     """Two folders of one name would overwrite each other's documents, run by run."""
-    if Path(head.source).exists() and not _same_file(head.source, document.path):
+    before = head.source
+    if isinstance(document, RecordDocument):
+        before = before.removesuffix(f"#{document.key}")
+    if Path(before).exists() and not _same_file(before, document.path):
         raise InvalidInput(
             f"{document.source!r} would replace {document.doc_id!r}, which was ingested from "
             f"{head.source!r}; use another --collection, or rename the source folder"

@@ -112,7 +112,10 @@ def preview(request: IngestRequest, session: Session) -> Preview:
             Moved(before=move.before.source, now=move.document.source) for move in plan.moves
         ),
         removed=tuple(sorted(head.source for head in plan.lost)),
-        quarantine=tuple(Quarantined(source=r.source, reason=r.reason) for r in plan.rejected),
+        quarantine=tuple(
+            Quarantined(source=r.source, reason=r.reason, stage=r.stage, held=r.held)
+            for r in plan.rejected
+        ),
         refusal=objection(
             lost=len(plan.lost), known=plan.known, max_share=request.max_removal_share
         ),

@@ -19,7 +19,13 @@ def vanished(listing: Listing, heads: Mapping[str, Head]) -> tuple[list[Head], l
     for root, complete in listing.complete.items():
         missing = [h for h in heads.values() if h.root == root and h.doc_id not in listed]
         if complete:
-            gone += missing
+            kept = [head for head in missing if listing.keeps(head.doc_id)]
+            gone += [head for head in missing if not listing.keeps(head.doc_id)]
+            if kept:
+                warnings.append(
+                    f"{root!r}: {len(kept)} stored documents stay, as their rows or files could "
+                    "not be read"
+                )
         elif missing:
             warnings.append(
                 f"{root!r} is empty or could not be listed wholly: "

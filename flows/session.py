@@ -11,54 +11,43 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import SecretStr
 
 from embedder.canary import canary_vectors, check_canary
 from embedder.errors import InvalidConfig
 from embedder.specification import EncoderSpecification, specify
 from flows.documents.chunking import CHUNKER_VERSION, Chunker
+from flows.documents.context import MAX_CONTEXT_TOKENS, HeadingContext
 from flows.documents.parsing import PARSER_VERSION
 from flows.documents.parsing_process import ParseLimits, Parsers
 from flows.encoders import EncodedChunks, Queries, encode_chunks, load_encoder
 from flows.errors import FlowError, InvalidInput
 from flows.heads import Head, read_heads
+from flows.near_duplicates import Lookalikes
 from flows.plan import Plan
 from flows.progress import Progress, Silent
-from flows.settings import Settings, load_settings
-from search.collections import require_fingerprint
+from flows.quarantine import Entry, limits_word, read_quarantine
+from flows.runs import Recorder
+from flows.settings import load_settings
+from flows.state import claim_state_folder
+from flows.stream import BusyTimes
+from flows.target import Target as Target
+from flows.vectors import KnownVectors
+from search.collections import base_name, create_aliased, open_or_adopt, require_fingerprint
 from search.errors import CollectionNotFound
 from search.stores.contract import Collection, Manifest, Store
 from search.stores.locate import open_store
 from search.stores.manifests import check_name
+from search.stores.server_options import ServerOptions
 
 if TYPE_CHECKING:
     from embedder.encoder import Encoder
 
 DEFAULT_ENCODER: Final = "starter"
-
-
-class Target(BaseModel):
-    """Which collection, where, and how texts become its vectors. A flow's parameter: no secrets."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    store: str
-    collection: str
-    encoder: str | None = None
-    """None: the collection's own, or the starter for a new one."""
-    chunk_tokens: int
-    chunk_overlap: int
-    max_document_mb: int
-    parse_seconds: float
-    parse_memory_mb: int
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Target":
-        """The part of the settings that a run depends on."""
-        return cls(**settings.model_dump(include=set(cls.model_fields)))
 
 
 @dataclass
@@ -84,18 +73,32 @@ class Session:
     """By request: a command that has planned hands its plan to the flow."""
     begun: set[str] = field(default_factory=set)
     """Ids of the documents that this run has begun to write."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """Document id -> the id under which its content is stored already: of those that moved."""
+    vectors: KnownVectors = field(default_factory=KnownVectors)
+    recorder: Recorder | None = None
+    """Keeps the record of this run, once one is begun."""
+    busy: BusyTimes = field(default_factory=BusyTimes)
+    """What each stage of the run has taken."""
+    _lookalikes: Lookalikes | None = None
     _parsers: Parsers | None = None
     _canary_holds: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def open(cls, target: Target, *, api_key: SecretStr | None = None) -> "Session":
+    def open(
+        cls,
+        target: Target,
+        *,
+        api_key: SecretStr | None = None,
+        server: ServerOptions | None = None,
+    ) -> "Session":
         """Open the store, look the collection up, and resolve the encoder; load no weights."""
         check_name(target.collection)
-        store = open_store(target.store, api_key=api_key)
+        store = open_store(target.store, api_key=api_key, server=server or ServerOptions())
         try:
-            collection = store.open(target.collection)
+            collection = open_or_adopt(store, target.collection)
         except CollectionNotFound:
             return cls(target, store, specify(target.encoder or DEFAULT_ENCODER), None)
         try:
@@ -121,7 +124,10 @@ class Session:
                 encoder = self.encoder()
                 with self._encoding:
                     canary = canary_vectors(encoder)
-                self.collection = self.store.create(
+                claim_state_folder(self.target.store, self.target.collection)
+                self.collection = create_aliased(
+                    self.store,
+                    self.target.collection,
                     Manifest(
                         name=self.target.collection,
                         dimension=self.specification.dimension,
@@ -129,7 +135,8 @@ class Session:
                         encoder=self.specification.describe(),
                         created_at=self.started_at,
                         canary=canary,
-                    )
+                        storage=self.target.storage,
+                    ),
                 )
                 self._canary_holds = True
             return self.collection
@@ -152,14 +159,66 @@ class Session:
         """What the store held when the run began, by document id."""
         return read_heads(self.collection) if self.collection is not None else {}
 
+    @cached_property
+    def quarantine(self) -> dict[str, Entry]:
+        """What was turned away before the run began, by document id."""
+        return read_quarantine(self.collection) if self.collection is not None else {}
+
     @property
     def recipe(self) -> str:
         """Everything besides a document's bytes that decides its chunks, as one readable word."""
         target = self.target
+        context = ", heading context" if target.heading_context else ""
         return (
             f"parser {PARSER_VERSION}, chunker {CHUNKER_VERSION}, "
-            f"{target.chunk_tokens} tokens, overlap {target.chunk_overlap}"
+            f"{target.chunk_tokens} tokens, overlap {target.chunk_overlap}{context}"
         )
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What runs: Sextant, its parsers, its chunker."""
+        return {
+            "sextant": version("sextant-pipeline"),
+            "parser": PARSER_VERSION,
+            "chunker": CHUNKER_VERSION,
+        }
+
+    @property
+    def limits(self) -> str:
+        """What else decides whether a document is turned away, as one readable word."""
+        names = {"max_document_mb", "parse_seconds", "parse_memory_mb"}
+        return limits_word(**self.target.model_dump(include=names))
+
+    @property
+    def finds_duplicates(self) -> bool:
+        """Whether documents get signatures."""
+        return self.target.near_duplicates != "off"
+
+    def twin_of(self, doc_id: str, signature: str) -> str:
+        """The document that stands for this one, if near-duplicates are collapsed; mostly empty.
+
+        A document that no other stands for may itself stand for those that follow.
+        """
+        if self.target.near_duplicates != "collapse":
+            return ""
+        with self._lock:
+            if self._lookalikes is None:
+                self._lookalikes = Lookalikes(
+                    head for doc_id, head in self.heads.items() if doc_id not in self.unsettled
+                )
+            twin = self._lookalikes.find(doc_id, signature)
+            if twin is None:
+                self._lookalikes.add(doc_id, signature)
+            return twin.of if twin else ""
+
+    @property
+    def unsettled(self) -> set[str]:
+        """Ids of stored documents that this run replaces or removes."""
+        return {
+            doc_id
+            for plan in self.plans.values()
+            for doc_id in (*plan.fates, *(head.doc_id for head in plan.remove))
+        }
 
     @property
     def max_document_bytes(self) -> int:
@@ -191,7 +250,7 @@ class Session:
         """
         self.require_canary()
         encoder = self.encoder()
-        with self._encoding:
+        with self._encoding, self.busy.at("embed"):
             return encode_chunks(encoder, texts)
 
     def queries(self) -> Queries:
@@ -206,11 +265,20 @@ class Session:
         """
         encoder = self.encoder()
         wanted, room = self.target.chunk_tokens, encoder.max_text_tokens
-        if wanted > room:
+        context = MAX_CONTEXT_TOKENS if self.target.heading_context else 0
+        if wanted + context > room:
+            beside = f", {context} of them for the heading context" if context else ""
             raise InvalidInput(
-                f"chunk_tokens is {wanted}; this encoder takes {room} tokens of text; lower it"
+                f"chunk_tokens is {wanted}; this encoder takes {room} tokens of text{beside}; "
+                "lower it"
             )
         return Chunker(encoder.tokenizer_json, max_tokens=wanted, overlap=self.target.chunk_overlap)
+
+    def heading_context(self) -> HeadingContext | None:
+        """What says where chunks stand, if that is asked for. One per thread: it is not shared."""
+        if not self.target.heading_context:
+            return None
+        return HeadingContext(self.encoder().tokenizer_json)
 
     def rough_chunker(self) -> Chunker:
         """A chunker from the tokenizer's file alone, for estimates: it loads no model.
@@ -262,7 +330,7 @@ def encoder_of(manifest: Manifest, wanted: str | None) -> EncoderSpecification:
         if wanted is not None:
             raise
         raise FlowError(
-            f"collection {manifest.name!r} was built by encoder {name!r}, which is not there any "
+            f"collection {base_name(manifest.name)!r} was built by encoder {name!r}, which is not there any "
             "more; say with --encoder where it is now, or ingest into a new collection"
         ) from error
 
@@ -286,7 +354,10 @@ def running(target: Target) -> Iterator[Session]:
     global _current, _depth
     with _lock:
         if _current is None:
-            _current = Session.open(target, api_key=load_settings().api_key)
+            settings = load_settings()
+            _current = Session.open(
+                target, api_key=settings.api_key, server=settings.server_options
+            )
         elif _current.target != target:
             raise FlowError(
                 f"this process works on collection {_current.target.collection!r}; "

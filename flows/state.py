@@ -1,7 +1,22 @@
-"""Where runs keep what is not in the store: Prefect's database, reports, the measured rate."""
+"""Where runs keep what is not in the store: Prefect's database, reports, rates, run histories.
+
+All of it may be deleted at any time.
+"""
 
 import os
 from pathlib import Path
+from typing import Final
+
+from search.errors import CollectionExists
+
+KINDS: Final = {
+    "report",
+    "rate.json",
+    "runs",
+    "migration",
+    "receipts",
+}
+"""What may lie in a collection's own state folder."""
 
 
 def state_folder(store: str) -> Path:
@@ -10,3 +25,23 @@ def state_folder(store: str) -> Path:
         return Path(store)
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / "sextant"
+
+
+def claim_state_folder(store: str, collection: str) -> None:
+    """Refuse a store in which the collection's state would lie among somebody's own files.
+
+    `--store .` makes that easy to meet: a folder of documents may have the collection's name.
+
+    Raises:
+        CollectionExists: the folder is there and holds something else.
+    """
+    folder = state_folder(store) / collection
+    try:
+        foreign = sorted({e.name for e in folder.iterdir() if e.name[0] != "."} - KINDS)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if foreign:
+        raise CollectionExists(
+            f"{str(folder)!r} is no collection, but holds {foreign[0]!r}; "
+            "use another collection or store"
+        )

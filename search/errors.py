@@ -29,5 +29,9 @@ class StoreUnavailable(SearchError):
     """The store cannot be reached, opened, or stopped answering."""
 
 
+class StoreFull(StoreUnavailable):
+    """The embedded store's disk has no room for a write, or ran out of it; deletes still work."""
+
+
 class InvalidPoint(SearchError):
     """A point that would corrupt the store: NaN, wrong dimension, not JSON, a bad id."""

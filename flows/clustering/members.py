@@ -13,6 +13,7 @@ import numpy.typing as npt
 from flows.clustering.snippet import valid_text
 from flows.clustering.spherical import Floats
 from flows.errors import FlowError
+from search.collections import base_name
 from search.filters import of_kind
 from search.records import KIND_CHUNK, METADATA, PAGE_CONTENT, Record
 from search.stores.contract import Collection
@@ -72,7 +73,7 @@ def read_members(collection: Collection, *, progress: Progress) -> Members:
         FlowError: the collection holds no chunk, or a chunk lacks its vector or its document.
     """
     chunks = of_kind(KIND_CHUNK)
-    name, dimension = collection.manifest.name, collection.manifest.dimension
+    name, dimension = base_name(collection.manifest.name), collection.manifest.dimension
     expected = collection.count(chunks)
     ids: list[str] = []
     documents: list[Document] = []

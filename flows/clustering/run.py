@@ -24,6 +24,7 @@ from flows.clustering.members import (
 from flows.clustering.names import keywords, unique_names
 from flows.clustering.report import Cluster, ClusterReport, Outlier, TopDocument
 from flows.clustering.snippet import one_line
+from search.collections import base_name
 from search.stores.contract import Collection
 
 NAMING_TEXTS: Final = 200
@@ -88,7 +89,7 @@ def cluster_collection(
     )
     _write_back(collection, members, clustering, progress)
     report = ClusterReport(
-        collection=collection.manifest.name,
+        collection=base_name(collection.manifest.name),
         clusters=_clusters(members, clustering, picks, passages, keywords_by_cluster),
         outliers=int(clustering.outliers.sum()),
         report=str(report_folder / MARKDOWN_NAME),

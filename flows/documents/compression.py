@@ -4,7 +4,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 from flows.documents.formats import NO_SUFFIX, suffix_of
 from flows.errors import DocumentRejected
@@ -19,6 +19,10 @@ _STEP_BYTES: Final = 256
 _WINDOW_BYTES: Final = 128 * 1024 * 1024
 """Most memory for zstd's window, which a frame demands as it likes; zstd's own default."""
 _MIB: Final = 1024 * 1024
+MAX_RATIO: Final = 200
+"""Of a file that is read piece by piece: what it becomes, to what it is. Text stays below 20."""
+FREE_BYTES: Final = 64 * _MIB
+"""Whatever the ratio, a file may become as large as this."""
 
 
 def compression_of(name: str) -> Compression | None:
@@ -57,38 +61,65 @@ def decompress(data: bytes, kind: Compression, *, max_bytes: int) -> bytes:
         DocumentRejected: It becomes too large, breaks off, or is not of that compression.
     """
     content = bytearray()
+    for part in _parts(io.BytesIO(data), kind):
+        content += part
+        if len(content) > max_bytes:
+            raise DocumentRejected(
+                f"more than {max_bytes / _MIB:.1f} MiB once decompressed; "
+                "split it or raise --max-document-mb"
+            )
+    return bytes(content)
+
+
+def decompressed(file: BinaryIO, kind: Compression, *, size: int) -> Iterator[bytes]:
+    """The content of a compressed file of any length, part by part, in a few MiB of memory.
+
+    Args:
+        file: Open for reading, at its start.
+        kind: How it is compressed.
+        size: Its bytes as it lies there.
+
+    Raises:
+        DocumentRejected: It becomes more than `MAX_RATIO` times its size (and than `FREE_BYTES`),
+            breaks off, or is not of that compression; what came before was good.
+    """
+    limit, content = max(FREE_BYTES, MAX_RATIO * size), 0
+    for part in _parts(file, kind):
+        content += len(part)
+        if content > limit:
+            raise DocumentRejected(
+                f"becomes more than {limit / _MIB:.0f} MiB once decompressed, {MAX_RATIO} times "
+                "its size; decompress it yourself if it is meant to be so"
+            )
+        yield part
+
+
+def _parts(file: BinaryIO, kind: Compression) -> Iterator[bytes]:
     try:
-        for part in _gzip(data) if kind == "gzip" else _zstd(data):
-            content += part
-            if len(content) > max_bytes:
-                raise DocumentRejected(
-                    f"more than {max_bytes / _MIB:.1f} MiB once decompressed; "
-                    "split it or raise --max-document-mb"
-                )
+        yield from _gzip(file) if kind == "gzip" else _zstd(file)
     except (OSError, EOFError, zlib.error) as error:
         reason = str(error)[:1].lower() + str(error)[1:]
         raise DocumentRejected(
             f"cannot be decompressed as {kind} ({reason}); compress it again, or rename it"
         ) from error
-    return bytes(content)
 
 
-def _gzip(data: bytes) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        while part := file.read(_MIB):
+def _gzip(compressed: BinaryIO) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=compressed) as file:
+        while part := file.read1(_MIB):  # unlike `read`, it gives what it has before it fails
             yield part
 
 
-def _zstd(data: bytes) -> Iterator[bytes]:
+def _zstd(file: BinaryIO) -> Iterator[bytes]:
     """Frame by frame; the library's own streams do not say that the last frame breaks off."""
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
     frame = decompressor.decompressobj()
-    begun = False
+    begun, empty = False, True
     try:
-        for start in range(0, len(data), _STEP_BYTES):
-            rest = data[start : start + _STEP_BYTES]
+        while rest := file.read(_STEP_BYTES):
+            empty = False
             while rest:
                 begun = True
                 yield frame.decompress(rest)
@@ -98,5 +129,5 @@ def _zstd(data: bytes) -> Iterator[bytes]:
                     frame = decompressor.decompressobj()
     except zstandard.ZstdError as error:
         raise OSError(str(error)) from error
-    if begun or not data:
+    if begun or empty:
         raise EOFError("the file ends within a frame")

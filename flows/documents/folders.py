@@ -9,28 +9,47 @@ from flows.documents.compression import compression_of, full_suffix, inner_name
 from flows.documents.formats import Format, format_of
 from flows.documents.globs import EVERYTHING, EXCLUDED, Selection
 from flows.documents.listing import RootListing, Unreadable
-from flows.documents.source_document import SourceDocument, printable, reason_of
+from flows.documents.records.columns import ANY_COLUMNS, RecordColumns
+from flows.documents.records.record_file import record_kind_of
+from flows.documents.records.record_listing import RecordFolder
+from flows.documents.source_document import (
+    SourceDocument,
+    modified_of,
+    printable,
+    reason_of,
+)
 
 
-def list_folder(root: str, selection: Selection = EVERYTHING) -> RootListing:
+def list_folder(
+    root: str, selection: Selection = EVERYTHING, columns: RecordColumns = ANY_COLUMNS
+) -> RootListing:
     """All documents below the folder `root` (an absolute path), recursively.
 
     Hidden files and folders, symlinked folders, symlinks to files outside the root, FIFOs,
     sockets and devices are left out and counted, and so is what the selection leaves out. A file
-    that has a parser but cannot be examined stays a document, whose `read` gives the reason.
+    that has a parser but cannot be examined stays a document, whose `read` gives the reason. Each
+    row of a record file is a document, where the text's column was named.
+
+    Raises:
+        InvalidInput: No record file has a title or metadata column that was named.
     """
     listing = RootListing(root=printable(root))
     real_root = Path(os.path.realpath(root))
+    records = RecordFolder(listing, columns)
     for entry in _files(root, listing, selection):
         file_format = format_of(inner_name(entry.name))
+        record_kind = record_kind_of(entry.name)
         if entry.is_symlink() and not _stays_inside(entry, real_root):
             listing.ignored["symlink"] += 1
-        elif file_format is None:
+        elif file_format is None and record_kind is None:
             listing.ignored[printable(full_suffix(entry.name))] += 1
         elif not selection.takes(_below(entry, root)):
             listing.ignored[EXCLUDED] += 1
-        else:
+        elif file_format is not None:
             _add(entry, file_format, listing, root=root)
+        elif record_kind is not None:
+            records.add(entry.path, doc_id=_doc_id(entry, root), kind=record_kind)
+    records.check()
     return listing
 
 
@@ -72,7 +91,7 @@ def _stays_inside(link: os.DirEntry[str], real_root: Path) -> bool:
 
 
 def _add(entry: os.DirEntry[str], file_format: Format, listing: RootListing, *, root: str) -> None:
-    size, refusal = 0, ""
+    size, refusal, modified = 0, "", ""
     try:
         status = entry.stat()
     except OSError as error:
@@ -81,12 +100,12 @@ def _add(entry: os.DirEntry[str], file_format: Format, listing: RootListing, *, 
         if not stat.S_ISREG(status.st_mode):
             listing.ignored["special"] += 1
             return
-        size = status.st_size
+        size, modified = status.st_size, modified_of(status)
     if printable(entry.path) != entry.path:
         refusal = refusal or "its file or folder name is not valid UTF-8; rename it"
     listing.documents.append(
         SourceDocument(
-            doc_id=f"{printable(Path(root).name)}/{_below(entry, root)}",
+            doc_id=_doc_id(entry, root),
             source=printable(entry.path),
             root=listing.root,
             format=file_format,
@@ -94,8 +113,13 @@ def _add(entry: os.DirEntry[str], file_format: Format, listing: RootListing, *, 
             path=entry.path,
             refusal=refusal,
             compression=compression_of(entry.name),
+            modified=modified,
         )
     )
+
+
+def _doc_id(entry: os.DirEntry[str], root: str) -> str:
+    return f"{printable(Path(root).name)}/{_below(entry, root)}"
 
 
 def _below(entry: os.DirEntry[str], root: str) -> str:

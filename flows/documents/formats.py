@@ -51,6 +51,20 @@ FORMAT_OF_SUFFIX: Final[dict[str, Format]] = {
 """Suffix in lower case -> format. The two `python-*` formats come from `python:` sources only.
 Macros (`.docm`...) are never looked at."""
 
+RecordKind = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow"]
+
+RECORD_KIND_OF_SUFFIX: Final[dict[str, RecordKind]] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+"""Suffix in lower case -> kind of a record file, each row of which is a document."""
+
 _TEXT_NAMES_LIST: Final = (
     "README LICENSE LICENCE COPYING NOTICE AUTHORS CONTRIBUTORS CONTRIBUTING CHANGES "
     "CHANGELOG HISTORY NEWS INSTALL TODO"
@@ -79,4 +93,4 @@ def format_of(name: str) -> Format | None:
 
 def supported_suffixes() -> str:
     """The suffixes that have a parser, for messages: `.txt .text ...`."""
-    return " ".join(FORMAT_OF_SUFFIX)
+    return " ".join((*FORMAT_OF_SUFFIX, *RECORD_KIND_OF_SUFFIX))

@@ -77,7 +77,7 @@ class _Process:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._stderr,
-                    env=_environment(),
+                    env=worker_environment(),
                 )
             except OSError as error:
                 ours.close()
@@ -278,7 +278,7 @@ def _closed() -> FlowError:
     return FlowError("the processes for parsing are closed; open another run")
 
 
-def _environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """Ours without our secrets, with the folder of this very `flows` package first on the path."""
     root = str(Path(__file__).parents[2])
     path = os.environ.get("PYTHONPATH")

@@ -10,7 +10,7 @@ from typing import Final
 from flows.documents.formats import Format
 from flows.documents.listing import RootListing, Unreadable
 from flows.documents.python_docs import has_docstrings
-from flows.documents.source_document import SourceDocument, reason_of
+from flows.documents.source_document import SourceDocument, modified_of, reason_of
 
 PYTHON_PACKAGES: Final = "python:packages"
 PYTHON_STDLIB: Final = "python:stdlib"
@@ -106,10 +106,13 @@ def _module_name(path: Path, root: Path) -> str:
 
 def _add(listing: RootListing, name: str, path: Path, *, file_format: Format) -> None:
     uri = f"{listing.root}/{name}"
+    size, refusal, modified = 0, "", ""
     try:
-        size, refusal = path.stat().st_size, ""
+        status = path.stat()
     except OSError as error:
-        size, refusal = 0, reason_of(error)
+        refusal = reason_of(error)
+    else:
+        size, modified = status.st_size, modified_of(status)
     listing.documents.append(
         SourceDocument(
             doc_id=uri,
@@ -119,5 +122,6 @@ def _add(listing: RootListing, name: str, path: Path, *, file_format: Format) ->
             size=size,
             path=str(path),
             refusal=refusal,
+            modified=modified,
         )
     )

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -86,15 +87,27 @@ class SourceDocument:
                         f"is {kind_of(status.st_mode)}, not a regular file; remove it or skip it"
                     )
                 if status.st_size > max_bytes:
-                    raise _too_large(status.st_size, max_bytes)
+                    raise too_large(status.st_size, max_bytes)
                 data = file.read(max_bytes + 1)
         except OSError as error:
             raise DocumentRejected(reason_of(error)) from error
         if len(data) > max_bytes:  # it grew between fstat and read
-            raise _too_large(len(data), max_bytes)
+            raise too_large(len(data), max_bytes)
         if self.compression is None:
             return data
         return decompress(data, self.compression, max_bytes=max_bytes)
+
+    def settled(self) -> "SourceDocument":
+        """The document with what only its reading has told (format, version); mostly itself."""
+        return self
+
+    def is_still(self, version: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> bool:
+        """Whether its bytes are those of a version that is known, so that it need not be read.
+
+        Raises:
+            DocumentRejected: Its place had to be asked, and does not answer.
+        """
+        return bool(version) and self.version == version
 
     def _refuse_escape(self) -> None:
         if self.root.startswith("python:") or self.root == self.source:
@@ -120,6 +133,14 @@ def reason_of(error: OSError) -> str:
     return f"cannot be read: {error.strerror or error}; check the disk and run again"
 
 
+def modified_of(status: os.stat_result) -> str:
+    """When a file was last changed: ISO 8601, UTC; empty for a time that no calendar has."""
+    try:
+        return datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
 def kind_of(mode: int) -> str:
     """What an `st_mode` says a file is, with its article: `a FIFO`, `a socket`..."""
     for test, name in (
@@ -140,7 +161,8 @@ def printable(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _too_large(size: int, limit: int) -> DocumentRejected:
+def too_large(size: int, limit: int) -> DocumentRejected:
+    """The error for a document of so many bytes, where the limit is lower."""
     return DocumentRejected(
         f"{size / _MIB:.1f} MiB; the limit is {limit / _MIB:.1f} MiB; "
         "split it or raise --max-document-mb"

@@ -1,4 +1,4 @@
-"""From SOURCE strings (folders, files, `python:packages`, `python:stdlib`) to documents."""
+"""From SOURCE strings (folders, files, `python:packages`, addresses...) to documents."""
 
 import os
 import stat
@@ -17,34 +17,55 @@ from flows.documents.python_sources import (
     list_packages,
     list_stdlib,
 )
+from flows.documents.records.columns import ANY_COLUMNS, RecordColumns
+from flows.documents.records.record_document import RecordDocument
+from flows.documents.records.record_file import record_kind_of
+from flows.documents.records.record_listing import list_record_file
+from flows.documents.remote.access import RemoteAccess
+from flows.documents.remote.limits import NO_NETWORK, RemoteLimits
+from flows.documents.remote.remote_sources import is_remote, list_remote, local_path
 from flows.documents.source_document import (
     SourceDocument,
     kind_of,
+    modified_of,
     printable,
     reason_of,
 )
 from flows.errors import InvalidInput
 
 
-def discover(sources: Sequence[str], selection: Selection = EVERYTHING) -> Listing:
-    """Name every document of the sources; read none.
+def discover(
+    sources: Sequence[str],
+    selection: Selection = EVERYTHING,
+    columns: RecordColumns = ANY_COLUMNS,
+    *,
+    remote: RemoteLimits = NO_NETWORK,
+) -> Listing:
+    """Name every document of the sources; read none but record files, whose rows are documents.
 
     A source given twice counts once. What is left out is counted or listed with a reason, so that
     nothing is silent.
 
     Args:
-        sources: Folders, files, `python:packages`, `python:stdlib`.
+        sources: Folders, files, `python:packages`, `python:stdlib`, pages and sitemaps on the web,
+            `urls:FILE`, and objects and prefixes in stores that fsspec knows.
         selection: Which of their documents count; the others are not in the source.
+        columns: Which columns of record files hold what.
+        remote: What the sources that do not lie on this machine may do; nothing by default.
 
     Raises:
         InvalidInput: No source; a source that is missing, neither file nor folder, or a file
-            without a parser; two documents with one id; one document from two sources.
+            without a parser; two documents with one id; one document from two sources; a
+            record file without the columns that were named; a remote source that may not be
+            reached, see `remote`.
+        SourceUnavailable: A remote source does not answer, or is not there.
     """
     if not sources:
         raise InvalidInput("no source given; expected folders, files, or python:packages")
     roots: dict[str, RootListing] = {}
+    access = RemoteAccess(remote)
     for source in sources:
-        listing = _list(source, selection)
+        listing = _list(source, selection, columns, access)
         roots.setdefault(listing.root, listing)
     documents = [document for root in roots.values() for document in root.documents]
     _refuse_duplicates(documents)
@@ -52,15 +73,26 @@ def discover(sources: Sequence[str], selection: Selection = EVERYTHING) -> Listi
     for root in roots.values():
         ignored.update(root.ignored)
     return Listing(
-        documents=tuple(sorted(documents, key=lambda document: document.doc_id)),
+        documents=tuple(sorted(documents, key=_order)),
         ignored=dict(sorted(ignored.items())),
         unreadable=tuple(entry for root in roots.values() for entry in root.unreadable),
         roots=tuple(roots),
         complete={name: root.complete for name, root in roots.items()},
+        rejected=tuple(entry for root in roots.values() for entry in root.rejected),
+        uncertain=frozenset().union(*(root.uncertain for root in roots.values())),
     )
 
 
-def _list(source: str, selection: Selection) -> RootListing:
+def _order(document: SourceDocument) -> tuple[str, int]:
+    """By id; rows of one file in their order, which is how they are read fastest."""
+    if isinstance(document, RecordDocument):
+        return document.file.doc_id, document.place
+    return document.doc_id, 0
+
+
+def _list(
+    source: str, selection: Selection, columns: RecordColumns, access: RemoteAccess
+) -> RootListing:
     if source == PYTHON_PACKAGES:
         return _selected(list_packages(), selection)
     if source == PYTHON_STDLIB:
@@ -72,6 +104,9 @@ def _list(source: str, selection: Selection) -> RootListing:
         )
     if not source or "\0" in source:
         raise InvalidInput(f"source {shown!r}: not a path; give a folder or a file")
+    if is_remote(source):
+        return list_remote(source, selection, access)
+    source = local_path(source)
     # The link itself is the root's identity, not what it leads to: `docs -> docs-v2` stays `docs`.
     path = Path(os.path.abspath(source))  # noqa: PTH100 - Path.absolute keeps `..`
     try:
@@ -88,9 +123,11 @@ def _list(source: str, selection: Selection) -> RootListing:
             raise InvalidInput(
                 f"source {shown!r}: the whole file system is no source; give a folder in it"
             )
-        return list_folder(str(path), selection)
+        return list_folder(str(path), selection, columns)
     if stat.S_ISREG(status.st_mode):
-        return _selected(_list_file(path, size=status.st_size), selection)
+        if kind := record_kind_of(path.name):
+            return list_record_file(path, kind, columns, selection)
+        return _selected(_list_file(path, status), selection)
     raise InvalidInput(
         f"source {shown!r}: {kind_of(status.st_mode)}; expected a folder or a regular file"
     )
@@ -105,7 +142,7 @@ def _selected(listing: RootListing, selection: Selection) -> RootListing:
     return listing
 
 
-def _list_file(path: Path, *, size: int) -> RootListing:
+def _list_file(path: Path, status: os.stat_result) -> RootListing:
     file_format = format_of(inner_name(path.name))
     if file_format is None:
         suffix = printable(full_suffix(path.name))
@@ -119,8 +156,9 @@ def _list_file(path: Path, *, size: int) -> RootListing:
         source=shown,
         root=shown,
         format=file_format,
-        size=size,
+        size=status.st_size,
         path=str(path),
+        modified=modified_of(status),
         compression=compression_of(path.name),
         refusal="" if shown == str(path) else "its file or folder name is not UTF-8; rename it",
     )

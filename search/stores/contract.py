@@ -104,7 +104,9 @@ class Collection(Protocol):
         """Merge each mapping into `metadata` of the point with that id; other keys stay.
 
         A value replaces the key's old value, None removes the key; ids that are not there are
-        ignored. Example: `set_metadata({chunk_id: {"cluster": 3}})`.
+        ignored. Example: `set_metadata({chunk_id: {"cluster": 3}})`. `InvalidPoint` for a key
+        that identifies a point; other points than chunks are to be written anew, except for the
+        keys of `search.checksums.LATER`, since their checksum covers all other metadata.
         """
         ...
 

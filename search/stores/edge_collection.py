@@ -1,20 +1,25 @@
 """An open collection of the embedded store: requests checked, and sent to its worker process."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from search.filters import Filter
-from search.records import METADATA, Payload, Point, Record
+from search.errors import StoreFull, StoreUnavailable
+from search.filters import Filter, of_kind
+from search.records import KIND_CHUNK, METADATA, Payload, Point, Record
 from search.stores import validation
-from search.stores.contract import Manifest
+from search.stores.contract import Manifest, Status
+from search.stores.edge_files import allocated_bytes
 from search.stores.edge_process import EngineProcess
 from search.stores.edge_wire import (
     Conditions,
     Count,
+    CountIndexed,
     Delete,
     DeleteWhere,
     Merge,
@@ -30,9 +35,15 @@ POINTS_PER_UPSERT: Final = 1024
 IDS_PER_REQUEST: Final = 10_000
 INDEX_FROM_POINTS: Final = 50_000
 """Below this an exact scan takes a few milliseconds, and an index would not pay."""
+UNINDEXED_SHARE: Final = 0.2
+"""From there on an index is brought up to date once it lacks so many of the points: those it lacks
+are scanned, and bringing it up to date costs by the whole."""
 
 READ_SECONDS: Final = 60.0
 WRITE_SECONDS: Final = 300.0
+OPTIMIZE_SECONDS: Final = 600.0
+OPTIMIZE_SECONDS_PER_VALUE: Final = 5e-5
+"""Thirty times what indexing takes two cores, per component of every vector."""
 
 Item = TypeVar("Item")
 
@@ -40,9 +51,11 @@ Item = TypeVar("Item")
 class EdgeCollection:
     """One open collection of an `EdgeStore`; see `contract.Collection`. Threads may share it."""
 
-    def __init__(self, manifest: Manifest, engine: EngineProcess) -> None:
+    def __init__(self, manifest: Manifest, engine: EngineProcess, folder: Path) -> None:
+        """Join what was opened; `folder` holds the collection's files."""
         self._manifest = manifest
         self._engine = engine
+        self._folder = folder
 
     @property
     def manifest(self) -> Manifest:
@@ -153,9 +166,70 @@ class EdgeCollection:
         conditions = _conditions(validation.check_filter(where))
         return self._engine.read(Count(conditions=conditions), timeout_seconds=READ_SECONDS)
 
-    def optimize(self) -> None:
-        """Build the vector index from `INDEX_FROM_POINTS` points on; below, return at once."""
-        self._engine.write(Optimize(at_least=INDEX_FROM_POINTS), timeout_seconds=None)
+    def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Build the vector index where it pays, and clear away what was deleted.
+
+        Below `INDEX_FROM_POINTS` points there is no index. From there on vectors are indexed once
+        `UNINDEXED_SHARE` of them lacks in it; until then a call takes some 50 ms. Indexing is one
+        step of the engine, in which it neither answers nor tells how far it is: `progress` is
+        called before it, every second with the same numbers, and after it. It must not use the
+        collection, which waits; what it raises kills the engine, and loses no point. For shorter
+        steps, call this between writes.
+
+        Raises:
+            StoreFull: there is no room for a second copy of the shard, which indexing makes.
+            StoreUnavailable: the engine died; or took far longer than it could, and was killed.
+        """
+        points, vectors = self.count(), self._count_vectors()
+        indexed = self._count_indexed(vectors)
+        try:
+            self._engine.room.require(allocated_bytes(self._folder), factor=1)
+        except StoreFull:
+            if points >= INDEX_FROM_POINTS:
+                raise
+            return  # only tidying up, for which there is no need
+        waiting = None
+        if progress is not None:
+            progress(indexed, vectors)
+
+            def waiting() -> None:
+                progress(indexed, vectors)
+
+        seconds = OPTIMIZE_SECONDS_PER_VALUE * vectors * self._manifest.dimension
+        self._engine.write(
+            Optimize(at_least=INDEX_FROM_POINTS, share=UNINDEXED_SHARE),
+            timeout_seconds=OPTIMIZE_SECONDS + seconds,
+            waiting=waiting,
+        )
+        if progress is not None:
+            progress(self._count_indexed(vectors), vectors)
+
+    @contextmanager
+    def bulk_load(self) -> Iterator[None]:
+        """Nothing to put off: this engine indexes in `optimize` only, never by itself."""
+        if self.is_closed:
+            raise StoreUnavailable(f"collection {self._manifest.name!r} is closed; open it again")
+        yield
+
+    def status(self) -> Status:
+        """Points and vectors, exactly; of the index, as much as the engine tells.
+
+        It counts a vector that was deleted as indexed until `optimize` clears it away, so that
+        `indexed` may be too large by those. `bytes` are those allocated: files are sparse.
+        """
+        vectors = self._count_vectors()
+        return Status(
+            points=self.count(),
+            indexed=self._count_indexed(vectors),
+            vectors=vectors,
+            bytes=allocated_bytes(self._folder),
+        )
+
+    def _count_vectors(self) -> int:
+        return self.count(of_kind(KIND_CHUNK))
+
+    def _count_indexed(self, vectors: int) -> int:
+        return min(vectors, self._engine.read(CountIndexed(), timeout_seconds=READ_SECONDS))
 
     def close(self) -> None:
         """End the engine's process, which releases the collection to others."""

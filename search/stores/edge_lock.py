@@ -45,8 +45,9 @@ def acquire(path: Path, *, pid: int, command: str, since: str) -> int:
         os.close(descriptor)
         raise
     holder_text = json.dumps({"pid": pid, "command": command, "since": since}).encode()
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, holder_text, 0)
+    with contextlib.suppress(OSError):  # a full disk must not keep anyone from deleting
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder_text, 0)
     return descriptor
 
 

@@ -1,16 +1,11 @@
-"""A worker process seen from its parent: started, asked, watched, restarted, ended."""
+"""The engine of an open collection: one worker process after the other, if need be."""
 
-import contextlib
 import os
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
 
@@ -21,13 +16,14 @@ from search.errors import (
     StoreInUse,
     StoreUnavailable,
 )
+from search.stores.edge_child import STOP_SECONDS, Worker, WorkerDiedError
+from search.stores.edge_room import Room
 from search.stores.edge_wire import Done, Failed, Failure, Open, Owner, Request
 
 Reply = TypeVar("Reply")
 
 START_SECONDS: Final = 300.0
 """Opening a shard replays its log, which takes about a second per hundred thousand points."""
-STOP_SECONDS: Final = 30.0
 
 _ERRORS: Final[dict[Failure, type[SearchError]]] = {
     "exists": CollectionExists,
@@ -36,97 +32,6 @@ _ERRORS: Final[dict[Failure, type[SearchError]]] = {
     "occupied": CollectionExists,
     "unavailable": StoreUnavailable,
 }
-
-
-class WorkerDiedError(Exception):
-    """The worker ended, or was ended, before it answered. Becomes `StoreUnavailable`."""
-
-
-class Worker:
-    """One running worker process and the socket to it. Not thread-safe: `EngineProcess` is."""
-
-    def __init__(self) -> None:
-        self.parent = os.getpid()
-        # The engine's panics go to standard error; a pipe that nobody reads would block it.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `stop`
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, no outside input
-                [
-                    sys.executable,
-                    "-P",  # a file in the current folder must not shadow a module
-                    "-m",
-                    "search.stores.edge_worker",
-                    str(theirs.fileno()),
-                    str(self.parent),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                env=_environment(),
-            )
-        self._connection = Connection(ours.detach())
-
-    @property
-    def pid(self) -> int:
-        """The worker's process id."""
-        return self._process.pid
-
-    def is_alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
-
-    def ask(self, request: Request[Any], timeout_seconds: float | None) -> Done | Failed:
-        """Send a request and wait for the answer.
-
-        Raises:
-            WorkerDiedError: the process ended, or was killed for not answering in time. It is also
-                killed if this thread is interrupted: its answer would be taken for the next one's.
-        """
-        try:
-            self._connection.send(request)
-            if not self._connection.poll(timeout_seconds):
-                self.kill()
-                raise WorkerDiedError(f"gave no answer in {timeout_seconds:g} s and was killed")
-            return cast("Done | Failed", self._connection.recv())
-        except (EOFError, OSError):
-            self.kill(grace_seconds=1.0)
-            raise WorkerDiedError(self._last_words()) from None
-        except BaseException:
-            self.kill()
-            raise
-
-    def kill(self, *, grace_seconds: float = 0.0) -> None:
-        """End the process at once; what it acknowledged is on the disk."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(grace_seconds)
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """Close the socket, on which the process flushes and ends; kill it if it does not."""
-        if os.getpid() != self.parent:
-            return  # in a forked child, which shares the socket but owns nothing
-        self._connection.close()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._stderr.close()
-
-    def _last_words(self) -> str:
-        code = self._process.returncode
-        self._stderr.seek(0)
-        tail = self._stderr.read().decode(errors="replace").strip()[-400:]
-        said = f"; it said: {' '.join(tail.split())}" if tail else ""
-        if code >= 0:
-            return f"ended with exit code {code}{said}"
-        hints: dict[int, str] = {
-            signal.SIGBUS: " (is the disk full?)",
-            signal.SIGKILL: " (out of memory?)",
-        }
-        return f"was killed by {signal.Signals(-code).name}{hints.get(-code, '')}{said}"
 
 
 class EngineProcess:
@@ -140,9 +45,11 @@ class EngineProcess:
         """Start the worker and have it make or open the shard.
 
         Raises:
-            CollectionExists, CollectionNotFound, StoreInUse, StoreUnavailable: what it answered.
+            CollectionExists, CollectionNotFound, StoreInUse, StoreUnavailable: what it answered;
+                StoreFull, if there is no room to make it.
         """
         self._name = name
+        self.room: Final = Room(Path(reopening.folder).parent, name)
         self._reopening = reopening
         self._lock = threading.Lock()
         self._closed = False
@@ -171,12 +78,28 @@ class EngineProcess:
             except WorkerDiedError as death:
                 self._report(request, death, "it died again after a restart")
 
-    def write(self, request: Request[Reply], *, timeout_seconds: float | None) -> Reply:
-        """Have something changed; it is on the disk when this returns."""
+    def write(
+        self,
+        request: Request[Reply],
+        *,
+        timeout_seconds: float | None,
+        waiting: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Have something changed; it is on the disk when this returns.
+
+        Args:
+            request: What to change.
+            timeout_seconds: How long it may take; None for ever.
+            waiting: Called every second or so meanwhile. What it raises ends the worker.
+
+        Raises:
+            StoreFull: there is no room for it, or there was none.
+            StoreUnavailable: the worker died, or the engine refused.
+        """
         self._refuse_fork()
         with self._lock:
             try:
-                return self._ask(request, timeout_seconds)
+                return self._ask(request, timeout_seconds, waiting)
             except WorkerDiedError as death:
                 self._report(request, death, "this write may be missing: repeat it")
 
@@ -189,13 +112,18 @@ class EngineProcess:
                 self._closed = True
                 self._finalizer()
 
-    def _ask(self, request: Request[Reply], timeout_seconds: float | None) -> Reply:
+    def _ask(
+        self,
+        request: Request[Reply],
+        timeout_seconds: float | None,
+        waiting: Callable[[], None] | None = None,
+    ) -> Reply:
         if self._closed:
             raise StoreUnavailable(f"collection {self._name!r} is closed; open it again")
         if not self._worker.is_alive():
             self._finalizer()
             self._worker = self._start(self._reopening)
-        reply = self._worker.ask(request, timeout_seconds)
+        reply = self._worker.ask(request, timeout_seconds, waiting)
         if isinstance(reply, Failed) and reply.fatal:
             self._worker.kill(grace_seconds=STOP_SECONDS)
         return cast("Reply", self._value(reply))
@@ -209,14 +137,12 @@ class EngineProcess:
             )
 
     def _start(self, opening: Request[None]) -> Worker:
-        worker = Worker()
+        worker = Worker(self.room)
         try:
             self._value(worker.ask(opening, START_SECONDS))
         except WorkerDiedError as death:
             worker.stop()
-            raise StoreUnavailable(
-                f"the engine of collection {self._name!r} {death}; it could not be opened"
-            ) from None
+            raise self._unavailable(f"{death}; it could not be opened", death) from None
         except BaseException:
             worker.stop()
             raise
@@ -227,6 +153,8 @@ class EngineProcess:
     def _value(self, reply: Done | Failed) -> Any:
         if isinstance(reply, Done):
             return reply.value
+        if reply.failure == "full":
+            raise self.room.ran_out(f"the engine answered {reply.message!r}")
         text = {
             "exists": "there already; open it, delete it, or choose another name",
             "not_found": "not there; ingest first, or check the name",
@@ -237,10 +165,13 @@ class EngineProcess:
         raise _ERRORS[reply.failure](f"collection {self._name!r} is {text[reply.failure]}")
 
     def _report(self, request: Request[Any], death: WorkerDiedError, remedy: str) -> NoReturn:
-        raise StoreUnavailable(
-            f"the engine of collection {self._name!r} {death} "
-            f"during {type(request).__name__.lower()}; {remedy}"
-        ) from None
+        doing = type(request).__name__.lower()
+        raise self._unavailable(f"{death} during {doing}; {remedy}", death) from None
+
+    def _unavailable(self, what_happened: str, death: WorkerDiedError) -> StoreUnavailable:
+        if death.said_full or (death.by_bus_error and self.room.is_short):
+            return self.room.ran_out(f"the engine {what_happened}")
+        return StoreUnavailable(f"the engine of collection {self._name!r} {what_happened}")
 
 
 def this_process() -> Owner:
@@ -250,10 +181,3 @@ def this_process() -> Owner:
         name = Path(sys.argv[0]).parent.name
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return Owner(pid=os.getpid(), command=name, since=since)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the folder of this very `search` package first on the path."""
-    root = str(Path(__file__).parents[2])
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}

@@ -5,7 +5,7 @@ milliseconds. Vectors travel as the bytes of float32 values in the machine's ord
 """
 
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 Reply_co = TypeVar("Reply_co", covariant=True)
 
@@ -17,7 +17,15 @@ Condition: TypeAlias = tuple[str, tuple[str | int, ...]]
 Row: TypeAlias = tuple[str, Payload, bytes | None, float | None]
 """A point that was read: id, payload, vector, score."""
 
-Failure: TypeAlias = Literal["exists", "not_found", "in_use", "occupied", "unavailable"]
+Failure: TypeAlias = Literal["exists", "not_found", "in_use", "occupied", "full", "unavailable"]
+
+
+class RefusedError(Exception):
+    """A request that the worker turns down, with the reason to send back."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +40,11 @@ class Conditions:
 class Request(Generic[Reply_co]):
     """A message to the worker; the parameter is the type of its answer."""
 
+    grows: ClassVar[bool] = False
+    """Whether it puts as much as it holds on the disk, so that there must be room for it."""
+    essential: ClassVar[bool] = False
+    """Whether it is to get through on a full disk as well."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
@@ -43,14 +56,24 @@ class Owner:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a shard keeps its vectors."""
+
+    dimension: int
+    quantisation: Literal["none", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Create(Request[None]):
     """Make the shard, its vectors and its payload indexes, then the manifest; and hold it open."""
+
+    grows: ClassVar[bool] = True
 
     folder: str
     lock: str
     owner: Owner
+    layout: Layout
     manifest: str
-    dimension: int
     indexes: tuple[tuple[str, str], ...]
     """Payload path and `keyword` or `integer`."""
 
@@ -59,14 +82,19 @@ class Create(Request[None]):
 class Open(Request[None]):
     """Take the lock and load the shard."""
 
+    essential: ClassVar[bool] = True
+
     folder: str
     lock: str
     owner: Owner
+    layout: Layout
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upsert(Request[None]):
     """Insert or replace points; `vectors` holds those of the points whose `has_vector` is true."""
+
+    grows: ClassVar[bool] = True
 
     ids: list[str]
     has_vector: list[bool]
@@ -80,6 +108,8 @@ class Upsert(Request[None]):
 class Delete(Request[None]):
     """Delete points by id."""
 
+    essential: ClassVar[bool] = True
+
     ids: list[str]
 
 
@@ -87,12 +117,16 @@ class Delete(Request[None]):
 class DeleteWhere(Request[None]):
     """Delete the points that match; the conditions are not empty."""
 
+    essential: ClassVar[bool] = True
+
     conditions: Conditions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Request[None]):
     """Merge each payload into the object at `key` of its points."""
+
+    grows: ClassVar[bool] = True
 
     key: str
     groups: list[tuple[Payload, list[str]]]
@@ -134,10 +168,18 @@ class Count(Request[int]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CountIndexed(Request[int]):
+    """The vectors in the index, with those deleted since."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Optimize(Request[bool]):
-    """Build the vector index if the shard holds that many points; whether it was worth it."""
+    """Index vectors and clear away deleted ones, where that pays; whether anything was done."""
 
     at_least: int
+    """Points from which on there is an index."""
+    share: float
+    """Of the points: so many that are not indexed yet are left as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from search.errors import InvalidPoint, InvalidRequest, StoreUnavailable
 from search.stores.contract import SCHEMA_VERSION, Manifest
-from search.stores.validation import plain_json
+from search.stores.plain_json import plain_json
 
 COLLECTION_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 """Names that are safe as a folder and in a URL: no separators, no leading dot, one case."""

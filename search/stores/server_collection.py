@@ -1,26 +1,30 @@
 """One collection on a Qdrant server: requests checked, cut to size, and sent."""
 
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from qdrant_client import models
 
-from search.errors import StoreUnavailable
+from search.errors import InvalidRequest, StoreUnavailable
 from search.filters import Filter
 from search.records import DENSE, METADATA, Payload, Point, Record
-from search.stores import ties, validation
-from search.stores.contract import Manifest
+from search.stores import server_schema, server_wire, ties, validation
+from search.stores.contract import Manifest, Status
+from search.stores.server_failures import require_applied
+from search.stores.server_indexing import Indexing
 from search.stores.server_link import ServerLink
-
-POINTS_PER_REQUEST: Final = 256
-BYTES_PER_REQUEST: Final = 5_000_000
-IDS_PER_REQUEST: Final = 1024
-HNSW_EF: Final = 256
-OPTIMIZE_SECONDS: Final = 3600.0
+from search.stores.server_schema import (
+    IDS_PER_REQUEST,
+    MAX_QUERY_LIMIT,
+    PAGE,
+    POINTS_PER_REQUEST,
+)
+from search.stores.server_uploads import upload
 
 
 class ServerCollection:
@@ -32,6 +36,7 @@ class ServerCollection:
         self._client = link.client
         self._name = manifest.name
         self._subject = f"collection {manifest.name!r}"
+        self._indexing = Indexing(link, manifest.name)
         self._closed = False
 
     @property
@@ -45,22 +50,11 @@ class ServerCollection:
         return self._closed
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Insert or replace points, in requests of bounded size, one after the other."""
-        checked = validation.check_points(points, dimension=self._manifest.dimension)
+        """Insert or replace points, several requests at once; see `server_uploads`."""
+        dimension = self._manifest.dimension
+        checked = validation.check_points(points, dimension=dimension)
         self._require_open()
-        for batch in _requests(checked, self._manifest.dimension):
-            structs = [
-                models.PointStruct(
-                    id=point.id,
-                    vector={} if point.vector is None else {DENSE: point.vector.tolist()},
-                    payload=point.payload,
-                )
-                for point in batch
-            ]
-            self._link.call(
-                self._subject,
-                lambda structs=structs: self._client.upsert(self._name, structs, wait=True),  # type: ignore[misc]
-            )
+        upload(self._link, self._name, checked, dimension=dimension)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points by id."""
@@ -72,13 +66,16 @@ class ServerCollection:
 
     def delete_where(self, where: Filter) -> None:
         """Delete every point that matches."""
-        selected = _filter(validation.check_delete_filter(where))
+        selected = server_wire.to_filter(validation.check_delete_filter(where))
         self._require_open()
         if selected is not None:
             self._delete(models.FilterSelector(filter=selected))
 
     def _delete(self, selector: models.PointIdsList | models.FilterSelector) -> None:
-        self._link.call(self._subject, lambda: self._client.delete(self._name, selector, wait=True))
+        self._link.call(
+            self._subject,
+            lambda: require_applied(self._client.delete(self._name, selector, wait=True)),
+        )
 
     def set_metadata(self, values: Mapping[str, Mapping[str, Any]]) -> None:
         """Merge metadata into points, those with equal changes together."""
@@ -87,20 +84,12 @@ class ServerCollection:
             same = json.dumps(changes, sort_keys=True)
             groups.setdefault(same, (changes, []))[1].append(identifier)
         self._require_open()
-        operations: list[Any] = []
-        for changes, ids in groups.values():
-            for start in range(0, len(ids), IDS_PER_REQUEST):
-                some: list[Any] = ids[start : start + IDS_PER_REQUEST]
-                # by filter: an id in a list that is not there fails the request half-way
-                held = models.Filter(must=[models.HasIdCondition(has_id=some)])
-                merge = models.SetPayload(payload=changes, filter=held, key=METADATA)
-                operations.append(models.SetPayloadOperation(set_payload=merge))
-        for start in range(0, len(operations), POINTS_PER_REQUEST):
-            part = operations[start : start + POINTS_PER_REQUEST]
-            self._link.call(
-                self._subject,
-                lambda part=part: self._client.batch_update_points(self._name, part, wait=True),  # type: ignore[misc]
-            )
+        for operations in _merges(groups.values(), most=self._link.options.max_request_mb * 1e6):
+            self._link.call(self._subject, partial(self._update, operations))
+
+    def _update(self, operations: list[Any]) -> None:
+        for result in self._client.batch_update_points(self._name, operations, wait=True):
+            require_applied(result)
 
     def search(
         self,
@@ -110,10 +99,20 @@ class ServerCollection:
         where: Filter | None = None,
         exact: bool = False,
     ) -> list[Record]:
-        """The `limit` nearest chunks, ordered by (score descending, id)."""
+        """The `limit` nearest chunks, at most 50,000, ordered by (score descending, id)."""
         query = validation.check_query(vector, dimension=self._manifest.dimension, limit=limit)
-        selected = _filter(validation.check_filter(where))
-        parameters = models.SearchParams(exact=exact, hnsw_ef=HNSW_EF)
+        if limit > MAX_QUERY_LIMIT:
+            raise InvalidRequest(
+                f"limit {limit}: expected at most {MAX_QUERY_LIMIT} on a server; "
+                "read the whole collection with `scroll`"
+            )
+        selected = server_wire.to_filter(validation.check_filter(where))
+        # the client's local mode is always exact, and warns
+        parameters = (
+            None
+            if self._link.is_local
+            else server_schema.search_parameters(self._manifest.storage, exact=exact)
+        )
         self._require_open()
         payloads: dict[str, Payload] = {}
 
@@ -126,9 +125,8 @@ class ServerCollection:
                     query=query.tolist(),
                     using=DENSE,
                     query_filter=selected,
-                    # the client's local mode is always exact, and warns
-                    search_params=None if self._link.is_local else parameters,
-                    limit=count,
+                    search_params=parameters,
+                    limit=min(count, MAX_QUERY_LIMIT),
                     with_payload=first,
                 ),
             )
@@ -152,14 +150,16 @@ class ServerCollection:
         wanted = list(dict.fromkeys(checked))
         found: dict[str, Record] = {}
         for start in range(0, len(wanted), IDS_PER_REQUEST):
-            part: list[Any] = wanted[start : start + IDS_PER_REQUEST]
-            records = self._link.call(
-                self._subject,
-                lambda part=part: self._client.retrieve(  # type: ignore[misc]
-                    self._name, part, with_payload=True, with_vectors=_vectors(with_vectors)
-                ),
+            part = wanted[start : start + IDS_PER_REQUEST]
+            read = partial(
+                self._client.retrieve,
+                self._name,
+                part,
+                with_payload=True,
+                with_vectors=server_wire.vector_names(with_vectors),
             )
-            found.update({str(record.id): _record(record) for record in records})
+            records = map(server_wire.to_record, self._link.call(self._subject, read))
+            found.update({record.id: record for record in records})
         return [found[identifier] for identifier in checked if identifier in found]
 
     def scroll(
@@ -170,8 +170,8 @@ class ServerCollection:
         batch_size: int = 1024,
     ) -> Iterator[Record]:
         """Every matching point once, ordered by id."""
-        selected = _filter(validation.check_filter(where))
-        limit = validation.check_batch_size(batch_size)
+        selected = server_wire.to_filter(validation.check_filter(where))
+        limit = min(validation.check_batch_size(batch_size), PAGE)
         self._require_open()
         return self._scroll(selected, limit=limit, with_vectors=with_vectors)
 
@@ -181,49 +181,45 @@ class ServerCollection:
         offset: Any = None
         while True:
             self._require_open()
-            records, offset = self._link.call(
-                self._subject,
-                lambda offset=offset: self._client.scroll(  # type: ignore[misc]
-                    self._name,
-                    scroll_filter=selected,
-                    limit=limit,
-                    offset=offset,
-                    with_payload=True,
-                    with_vectors=_vectors(with_vectors),
-                ),
+            read = partial(
+                self._client.scroll,
+                self._name,
+                scroll_filter=selected,
+                limit=limit,
+                offset=offset,
+                with_payload=True,
+                with_vectors=server_wire.vector_names(with_vectors),
             )
-            yield from map(_record, records)
+            records, offset = self._link.call(self._subject, read)
+            yield from map(server_wire.to_record, records)
             if offset is None:
                 return
 
     def count(self, where: Filter | None = None) -> int:
         """The exact number of matching points."""
-        selected = _filter(validation.check_filter(where))
+        selected = server_wire.to_filter(validation.check_filter(where))
         self._require_open()
         return self._link.call(
             self._subject,
             lambda: self._client.count(self._name, count_filter=selected, exact=True).count,
         )
 
-    def optimize(self) -> None:
+    def status(self) -> Status:
+        """How many points and vectors there are, exactly, and about how many are indexed."""
+        self._require_open()
+        return self._indexing.status()
+
+    @contextmanager
+    def bulk_load(self) -> Iterator[None]:
+        """While open, the server puts indexing off; see `server_indexing`."""
+        self._require_open()
+        with self._indexing.put_off():
+            yield
+
+    def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Wait until the server has built what it is building: it indexes by itself."""
         self._require_open()
-        deadline = time.monotonic() + OPTIMIZE_SECONDS
-        while True:
-            info = self._link.call(self._subject, lambda: self._client.get_collection(self._name))
-            if info.status == models.CollectionStatus.RED:
-                raise StoreUnavailable(
-                    f"{self._subject} on {self._link.location} has status red "
-                    f"({info.optimizer_status}); look into the server's log"
-                )
-            if info.status != models.CollectionStatus.YELLOW:
-                return
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(
-                    f"{self._subject} on {self._link.location} was not indexed within "
-                    f"{OPTIMIZE_SECONDS:g} s; searches work meanwhile, wait again later"
-                )
-            time.sleep(1.0)
+        self._indexing.wait(progress)
 
     def close(self) -> None:
         """Further calls raise; the connection stays with the store."""
@@ -234,44 +230,22 @@ class ServerCollection:
             raise StoreUnavailable(f"{self._subject} is closed; open it again")
 
 
-def _requests(points: list[Point], dimension: int) -> Iterator[list[Point]]:
-    """Points in their order, in parts of bounded number and size; a larger point goes alone."""
-    batch: list[Point] = []
+def _merges(groups: Iterable[tuple[Payload, list[str]]], *, most: float) -> Iterator[list[Any]]:
+    """Operations that merge metadata, in requests of bounded number and bytes."""
+    request: list[Any] = []
     size = 0
-    for point in points:
-        # a float is 4 bytes by gRPC, and at most 12 or so as JSON
-        length = 12 * dimension + len(json.dumps(point.payload)) + 100
-        if batch and (len(batch) == POINTS_PER_REQUEST or size + length > BYTES_PER_REQUEST):
-            yield batch
-            batch, size = [], 0
-        batch.append(point)
-        size += length
-    if batch:
-        yield batch
-
-
-def _filter(where: Filter) -> models.Filter | None:
-    if where.is_empty():
-        return None
-    return models.Filter(
-        must=[_condition(match.key, match.values) for match in where.must],
-        must_not=[_condition(match.key, match.values) for match in where.must_not],
-    )
-
-
-def _condition(path: str, values: Sequence[str | int]) -> models.FieldCondition:
-    any_of: Any = list(values)
-    return models.FieldCondition(key=path, match=models.MatchAny(any=any_of))
-
-
-def _vectors(wanted: bool) -> bool | list[str]:
-    return [DENSE] if wanted else False
-
-
-def _record(record: models.Record) -> Record:
-    vector: Any = record.vector.get(DENSE) if isinstance(record.vector, dict) else None
-    return Record(
-        id=str(record.id),
-        payload=record.payload or {},
-        vector=None if vector is None else np.asarray(vector, dtype=np.float32),
-    )
+    for changes, ids in groups:
+        length = len(json.dumps(changes))
+        for start in range(0, len(ids), IDS_PER_REQUEST):
+            some: list[Any] = ids[start : start + IDS_PER_REQUEST]
+            bytes_more = length + 40 * len(some)
+            if request and (len(request) == POINTS_PER_REQUEST or size + bytes_more > most):
+                yield request
+                request, size = [], 0
+            # by filter: an id in a list that is not there fails the request half-way
+            held = models.Filter(must=[models.HasIdCondition(has_id=some)])
+            merge = models.SetPayload(payload=changes, filter=held, key=METADATA)
+            request.append(models.SetPayloadOperation(set_payload=merge))
+            size += bytes_more
+    if request:
+        yield request

@@ -1,131 +1,188 @@
-"""The way to a Qdrant server: its address checked, its failures retried and put in our words."""
+"""The way to a Qdrant server: one client, its requests repeated where that does no harm."""
 
 import contextlib
+import importlib.metadata
+import math
+import re
 import threading
-import time
+import warnings
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 from pydantic import SecretStr
 from qdrant_client import QdrantClient
-from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
-from qdrant_client.http.exceptions import (
-    ApiException,
-    ResponseHandlingException,
-    UnexpectedResponse,
-)
 
 from search.errors import (
     CollectionExists,
     CollectionNotFound,
-    InvalidRequest,
+    SearchError,
     StoreUnavailable,
 )
+from search.stores.server_address import check_key, read_authority
+from search.stores.server_failures import Diagnosis, Patience, Refused, Unclear, diagnose
+from search.stores.server_options import ServerOptions
 
 Result = TypeVar("Result")
 
-RETRY_AFTER_SECONDS: Final = (0.2, 1.0, 3.0)
-"""Waits before the second, third and fourth attempt."""
+OLDEST_SERVER: Final = (1, 16)
+"""The first that keeps metadata of collections."""
+MINORS_APART: Final = 1
+"""Versions of client and server that Qdrant tests together."""
 
-_TRANSIENT_HTTP: Final = {408, 429, 502, 503, 504}
-_TRANSIENT_GRPC: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
-
-
-class Diagnosis(NamedTuple):
-    """What a failed call means: its text, and whether to try again, or it is about existence."""
-
-    text: str
-    is_transient: bool = False
-    is_missing: bool = False
-    is_there: bool = False
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)\.")
 
 
-def check_url(url: str) -> str:
-    """The server's address, cleaned: scheme, host, port and path.
+def connect(location: str, *, api_key: SecretStr | None, options: ServerOptions) -> QdrantClient:
+    """A client of the server at `location`. Sends nothing.
 
     Raises:
-        InvalidRequest: not http or https, no host, or anything that may be a secret. The message
-            does not repeat the address then.
+        InvalidRequest: the key or the certificate; see `server_address`.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise InvalidRequest(f"server address: {error}; expected e.g. http://host:6333") from None
-    if parts.username is not None or parts.password is not None:
-        raise InvalidRequest(
-            "server address holds a user or password, which logs would show; "
-            "leave it out and pass the API key as `api_key`"
-        )
-    if parts.query or parts.fragment:
-        raise InvalidRequest(
-            "server address holds a query or fragment; expected e.g. http://host:6333, "
-            "with the API key passed as `api_key`"
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidRequest(
-            f"server address {url!r}: expected http:// or https:// and a host, "
-            "e.g. http://localhost:6333"
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port_text = "" if port is None else f":{port}"
-    return f"{parts.scheme}://{host}{port_text}{parts.path.rstrip('/')}"
-
-
-def connect(
-    location: str,
-    *,
-    api_key: SecretStr | None,
-    prefer_grpc: bool,
-    grpc_port: int,
-    timeout_seconds: float,
-) -> QdrantClient:
-    """A client of the server at `location`. Sends nothing but a request for its version."""
+    key = check_key(api_key, location=location, options=options)
+    authority = read_authority(options, location=location)
+    extra: dict[str, Any] = {} if authority is None else {"verify": authority.context}
     return QdrantClient(
         url=location,
-        api_key=None if api_key is None else api_key.get_secret_value(),
-        prefer_grpc=prefer_grpc,
-        grpc_port=grpc_port,
-        timeout=max(1, round(timeout_seconds)),
-        check_compatibility=True,
+        # not as `api_key`, for which the client warns of addresses that were just looked at
+        headers=None if key is None else {"api-key": key},
+        prefer_grpc=options.grpc,
+        grpc_port=options.grpc_port,
+        grpc_options=None if authority is None else {"root_certificates": authority.pem},
+        timeout=math.ceil(options.timeout_seconds),
+        check_compatibility=False,  # done here, in the first request's own thread
+        **extra,
     )
 
 
 class ServerLink:
-    """A client, and the one way to call it."""
+    """A client, and the one way to call it. Safe to share between threads."""
 
-    def __init__(self, client: QdrantClient, *, location: str, owns_client: bool) -> None:
+    def __init__(
+        self,
+        client: QdrantClient,
+        *,
+        location: str,
+        owns_client: bool,
+        options: ServerOptions | None = None,
+        api_key: SecretStr | None = None,
+    ) -> None:
         self.client = client
         self.location = location
+        self.options = options or ServerOptions()
         self._owns_client = owns_client
-        self._closed = False
-        options = client.init_options
-        self.is_local = options["location"] == ":memory:" or options["path"] is not None
+        self._api_key = api_key
+        self._closing = threading.Event()
+        self._lock = threading.RLock()
+        self._pool: ThreadPoolExecutor | None = None
+        chosen = client.init_options
+        self.is_local = chosen["location"] == ":memory:" or chosen["path"] is not None
+        self._checked = threading.Event()
+        if self.is_local:
+            self._checked.set()
+        self._note = ""
         # eight threads broke a collection of the client's local mode for good; servers need no lock
         self._guard: contextlib.AbstractContextManager[object] = (
             threading.RLock() if self.is_local else contextlib.nullcontext()
         )
 
-    def call(self, subject: str, operation: Callable[[], Result], *, retry: bool = True) -> Result:
+    def call(
+        self,
+        subject: str,
+        operation: Callable[[], Result],
+        *,
+        retry: bool = True,
+        stop: threading.Event | None = None,
+    ) -> Result:
         """Run one request; again after a transient failure, if it may be repeated.
 
         Args:
             subject: What the request is about, for the message: `collection 'docs'`.
             operation: Sends the request.
             retry: Whether a second sending does no harm.
+            stop: When set, no further attempt is made.
 
         Raises:
             CollectionNotFound: the server knows no such collection.
             CollectionExists: someone else made it in the meantime.
-            StoreUnavailable: the link is closed, or the server did not do it.
+            StoreUnavailable: the link is closed, or the server did not do it: `Unclear` if it may
+                have, `Refused` if it said no, and for a server that is too old.
         """
-        waits = list(RETRY_AFTER_SECONDS) if retry else []
-        attempts = 0
+        self._check_version(subject)
+        return self._attempt(subject, operation, Patience() if retry else Patience(1), stop)
+
+    def change(
+        self, subject: str, operation: Callable[[], object], *, is_done: Callable[[], bool]
+    ) -> None:
+        """Run one request that must not be repeated blindly, such as creating a collection.
+
+        After an unclear answer it is looked up whether the change was made, and only if it was not
+        is the request sent again.
+
+        Args:
+            subject: What the request is about, for the message.
+            operation: Sends the request.
+            is_done: Asks the server whether things are as the request would leave them.
+
+        Raises:
+            SearchError: as `call`.
+        """
+        patience = Patience()
         while True:
-            if self._closed:
-                raise StoreUnavailable(f"store {self.location} is closed; open it again")
-            attempts += 1
+            try:
+                self.call(subject, operation, retry=False)
+                return
+            except Unclear:
+                wait = patience.wait()
+                if wait is not None:
+                    self.pause(wait)
+                if is_done():
+                    return
+                if wait is None:
+                    raise
+            except (CollectionExists, CollectionNotFound):
+                # the earlier sending may have arrived after all
+                if patience.attempts and is_done():
+                    return
+                raise
+
+    def submit(self, task: Callable[[], Result]) -> "Future[Result]":
+        """Run a task in one of the store's streams.
+
+        Raises:
+            StoreUnavailable: the link is closed.
+        """
+        with self._lock:
+            self._require_open()
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.options.streams, "qdrant-stream")
+            return self._pool.submit(task)
+
+    def pause(self, seconds: float, stop: threading.Event | None = None) -> bool:
+        """Wait, unless `stop` is set or the link is closed meanwhile; whether neither was."""
+        return not (stop or self._closing).wait(seconds)
+
+    def close(self) -> None:
+        """Close the client if it is ours; a second call does nothing."""
+        with self._lock:
+            if self._closing.is_set():
+                return
+            self._closing.set()
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()  # what has not begun finds the link closed
+        if self._owns_client:
+            self.client.close()
+
+    def _attempt(
+        self,
+        subject: str,
+        operation: Callable[[], Result],
+        patience: Patience,
+        stop: threading.Event | None = None,
+    ) -> Result:
+        while True:
+            self._require_open()
             try:
                 with self._guard:
                     return operation()
@@ -133,60 +190,70 @@ class ServerLink:
                 diagnosis = diagnose(error)
                 if diagnosis is None:
                     raise
-                if diagnosis.is_transient and waits:
-                    time.sleep(waits.pop(0))
+                wait = patience.wait(diagnosis.retry_after)
+                may_repeat = diagnosis.meaning == "transient" and wait is not None
+                if may_repeat and self.pause(wait or 0.0, stop):
                     continue
-                if diagnosis.is_missing:
-                    raise CollectionNotFound(
-                        f"no {subject} on {self.location}; ingest first, or check the name"
-                    ) from error
-                if diagnosis.is_there:
-                    raise CollectionExists(
-                        f"{subject} is there already on {self.location}; "
-                        "open it, delete it, or choose another name"
-                    ) from error
-                raise StoreUnavailable(
-                    f"{subject} on {self.location}: {diagnosis.text} (attempt {attempts}); "
-                    "check that the server runs and that the API key is right"
-                ) from error
+                failure = self._failure(subject, diagnosis, patience.attempts)
+                # a library's own words may hold the key, which ours do not
+                cause = error if self._without_key(str(error)) == str(error) else None
+            raise failure from cause
 
-    def close(self) -> None:
-        """Close the client if it is ours; a second call does nothing."""
-        if not self._closed:
-            self._closed = True
-            if self._owns_client:
-                self.client.close()
-
-
-def diagnose(error: Exception) -> Diagnosis | None:
-    """What a client's exception means, or None if it is not the server's doing."""
-    if isinstance(error, UnexpectedResponse):
-        status = error.status_code
-        return Diagnosis(
-            f"answered {status} {error.content[:200].decode(errors='replace')}",
-            is_transient=status in _TRANSIENT_HTTP,
-            is_missing=status == 404,
-            is_there=status == 409,
+    def _failure(self, subject: str, diagnosis: Diagnosis, attempts: int) -> SearchError:
+        text, meaning = self._without_key(diagnosis.text), diagnosis.meaning
+        if meaning == "missing":
+            return CollectionNotFound(
+                f"no {subject} on {self.location}; ingest first, or check the name"
+            )
+        if meaning == "exists":
+            return CollectionExists(
+                f"{subject} is there already on {self.location}; "
+                "open it, delete it, or choose another name"
+            )
+        kind = Refused if meaning == "refused" else Unclear
+        return kind(
+            f"{subject} on {self.location}: {text} (attempt {attempts}); "
+            f"{diagnosis.remedy}{self._note}"
         )
-    if isinstance(error, ResponseHandlingException):
-        source = error.source
-        return Diagnosis(f"no answer ({type(source).__name__}: {source})", is_transient=True)
-    if isinstance(error, ResourceExhaustedResponse):
-        return Diagnosis(f"too many requests ({error})", is_transient=True)
-    code, details = getattr(error, "code", None), getattr(error, "details", None)
-    if callable(code) and callable(details):  # grpc.RpcError, which promises neither
-        name = code().name
-        return Diagnosis(
-            f"{name} {details()}",
-            is_transient=name in _TRANSIENT_GRPC,
-            is_missing=name == "NOT_FOUND",
-            is_there=name == "ALREADY_EXISTS",
+
+    def _check_version(self, subject: str) -> None:
+        """Once, before the first request: also so that one thread alone opens the connections."""
+        if self._checked.is_set():
+            return
+        with self._lock:
+            if self._checked.is_set():
+                return
+            version = ""
+            with contextlib.suppress(Refused, CollectionNotFound):  # by a proxy, before the server
+                version = self._attempt(subject, self.client.info, Patience()).version
+            numbers = _VERSION.match(version)
+            if numbers is not None:
+                self._compare(version, (int(numbers[1]), int(numbers[2])))
+            self._checked.set()
+
+    def _compare(self, version: str, server: tuple[int, int]) -> None:
+        if server < OLDEST_SERVER:
+            raise StoreUnavailable(
+                f"{self.location} runs Qdrant {version}; expected "
+                f"{'.'.join(map(str, OLDEST_SERVER))} or newer: update the server"
+            )
+        own = importlib.metadata.version("qdrant-client")
+        major, minor = (int(part) for part in own.split(".")[:2])
+        if server[0] == major and abs(server[1] - minor) <= MINORS_APART:
+            return
+        apart = (
+            f"the server is Qdrant {version}, the client {own}, more than {MINORS_APART} minor "
+            "version apart"
         )
-    if isinstance(error, ValueError):  # the client's local mode
-        text = str(error)
-        if "not found" in text or "already exists" in text:
-            return Diagnosis(text, is_missing="not found" in text, is_there="exists" in text)
-        return None
-    if isinstance(error, ApiException | QdrantException | RuntimeError):
-        return Diagnosis(f"{type(error).__name__}: {error}")
-    return None
+        self._note = f" ({apart})"
+        warnings.warn(
+            f"{self.location}: {apart}; update the older of them", UserWarning, stacklevel=2
+        )
+
+    def _without_key(self, text: str) -> str:
+        key = "" if self._api_key is None else self._api_key.get_secret_value()
+        return text.replace(key, "***") if key else text
+
+    def _require_open(self) -> None:
+        if self._closing.is_set():
+            raise StoreUnavailable(f"store {self.location} is closed; open it again")

@@ -5,6 +5,7 @@ ones unnormalised, takes an empty filter in a delete for "everything", and never
 """
 
 import math
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -12,9 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from search.checksums import CHECKSUM, IDENTITY, checksum
 from search.errors import InvalidPoint, InvalidRequest
 from search.filters import FILTERABLE, Filter
 from search.records import DENSE, KIND, KIND_CHUNK, METADATA, PAGE_CONTENT, Payload, Point
+from search.stores.plain_json import INT64, is_unicode, plain_json, short
 
 CHUNK_METADATA: Final[dict[str, type]] = {
     "doc_id": str,
@@ -31,9 +34,10 @@ INDEXED: Final[dict[str, str]] = {
 }
 """Every payload path that carries an index, and its type: the paths that a filter may name."""
 
-MAX_DEPTH: Final = 32
-INT64: Final = range(-(2**63), 2**63)
+UNIT_TOLERANCE: Final = 2e-7
+"""A vector whose length is so near to 1 is stored as it is."""
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TYPES: Final[dict[str, type]] = {"keyword": str, "integer": int}
 
 
@@ -43,16 +47,13 @@ def check_id(identifier: str) -> str:
     Raises:
         InvalidPoint: it is anything else; `records.chunk_id` and `head_id` make good ones.
     """
-    try:
-        if str(uuid.UUID(identifier)) == identifier:
-            return identifier
-    except (ValueError, AttributeError, TypeError):
-        pass
+    if isinstance(identifier, str) and _UUID.fullmatch(identifier):
+        return identifier
     raise InvalidPoint(f"point id {identifier!r}: expected a UUID such as {uuid.UUID(int=0)}")
 
 
 def check_points(points: Sequence[Point], *, dimension: int) -> list[Point]:
-    """The points as they are to be stored: payloads of plain JSON types, vectors of length 1.
+    """The points as they are to be stored: plain JSON types, vectors of length 1, checksums.
 
     A chunk has a vector, `page_content` and the metadata of `CHUNK_METADATA`; every other kind has
     no vector, so that no search can return it.
@@ -76,10 +77,13 @@ def check_points(points: Sequence[Point], *, dimension: int) -> list[Point]:
     for point in points:
         _check_vector(point, dimension)
     vectors = iter(_normalised([point for point in points if point.vector is not None]))
-    return [
+    checked = [
         Point(id=point.id, vector=None if point.vector is None else next(vectors), payload=payload)
         for point, payload in zip(points, payloads, strict=True)
     ]
+    for point in checked:
+        point.payload[CHECKSUM] = checksum(point)
+    return checked
 
 
 def check_updates(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Payload]:
@@ -93,6 +97,8 @@ def check_updates(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Payload]
         where = f"point {check_id(identifier)}: {METADATA}"
         metadata = _plain_mapping(changes, where)
         _check_filterable(metadata, where)
+        for key in metadata.keys() & set(IDENTITY):
+            raise InvalidPoint(f"{where}.{key} is what the point is; write the point anew instead")
         for key in CHUNK_METADATA.keys() & metadata.keys():
             _check_type(metadata[key], CHUNK_METADATA[key], f"{where}.{key}")
         if metadata:
@@ -120,7 +126,7 @@ def check_filter(where: Filter | None) -> Filter:
             fits = isinstance(value, _TYPES[schema]) and not isinstance(value, bool)
             if not fits or (isinstance(value, int) and value not in INT64):
                 raise InvalidRequest(f"filter {match.key}={value!r}: expected {schema}")
-            if isinstance(value, str) and not _is_unicode(value):
+            if isinstance(value, str) and not is_unicode(value):
                 raise InvalidRequest(f"filter {match.key}={value!r}: lone surrogate; not Unicode")
     return where
 
@@ -199,7 +205,7 @@ def _check_filterable(metadata: Payload, where: str) -> None:
 def _check_type(value: Any, expected: type, path: str) -> None:
     if not isinstance(value, expected) or isinstance(value, bool):
         remedy = "; store a keyword such as 'true'" if isinstance(value, bool) else ""
-        raise InvalidPoint(f"{path} is {_short(value)}: expected {expected.__name__}{remedy}")
+        raise InvalidPoint(f"{path} is {short(value)}: expected {expected.__name__}{remedy}")
 
 
 def _check_vector(point: Point, dimension: int) -> None:
@@ -222,7 +228,11 @@ def _check_vector(point: Point, dimension: int) -> None:
 
 
 def _normalised(points: list[Point]) -> npt.NDArray[np.float32]:
-    """Vectors of chunks, shape (N, D), each of length 1; those that are so keep their bits."""
+    """Vectors of chunks, shape (N, D), each of length 1; those that are so keep their bits.
+
+    The engine leaves those alone whose squared length it finds within 1e-6 of 1, in float32: the
+    checksum is over bits, so that what is sent has to be well within that.
+    """
     if not points:
         return np.empty((0, 0), dtype=np.float32)
     vectors = np.stack([point.vector for point in points if point.vector is not None])
@@ -231,68 +241,13 @@ def _normalised(points: list[Point]) -> npt.NDArray[np.float32]:
         raise InvalidPoint(f"point {points[row].id}: vector holds NaN or infinity; re-embed it")
     for row in np.flatnonzero(lengths == 0.0):
         raise InvalidPoint(f"point {points[row].id}: zero vector has no direction; re-embed it")
-    lengths[np.abs(lengths - 1.0) <= 1e-6] = 1.0
+    lengths[np.abs(lengths - 1.0) <= UNIT_TOLERANCE] = 1.0
     normalised: npt.NDArray[np.float32] = (vectors / lengths[:, None]).astype(np.float32)
     return normalised
 
 
 def _plain_mapping(value: Any, path: str) -> Payload:
     if not isinstance(value, Mapping):
-        raise InvalidPoint(f"{path} is {_short(value)}: expected a mapping")
+        raise InvalidPoint(f"{path} is {short(value)}: expected a mapping")
     plain: Payload = plain_json(value, path)
     return plain
-
-
-def plain_json(value: Any, path: str, depth: int = 0) -> Any:
-    """A copy of exact JSON types: a subclass (an enum, numpy's float) must not reach the engine.
-
-    Args:
-        value: Anything that may be JSON.
-        path: Where it stands, for the message.
-        depth: How deep that is.
-
-    Raises:
-        InvalidPoint: what JSON cannot hold, or an engine would not give back: NaN, a lone
-            surrogate, an integer beyond 64 bits, a key that is no string.
-    """
-    if depth > MAX_DEPTH:
-        raise InvalidPoint(f"{path} is nested deeper than {MAX_DEPTH}; flatten it")
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        if not _is_unicode(value):
-            raise InvalidPoint(f"{path} is {_short(value)}: lone surrogate; decode it as UTF-8")
-        return str.__str__(value)
-    if isinstance(value, int):
-        if value not in INT64:
-            raise InvalidPoint(f"{path} is {_short(value)}: expected a 64-bit integer")
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidPoint(f"{path} is {value}: expected a finite number, or leave it out")
-        return float(value)
-    if isinstance(value, Mapping):
-        plain = {}
-        for key, item in value.items():
-            if not isinstance(key, str) or not key or not _is_unicode(key):
-                raise InvalidPoint(f"{path} has key {_short(key)}: expected a non-empty string")
-            plain[str.__str__(key)] = plain_json(item, f"{path}.{key}", depth + 1)
-        return plain
-    if isinstance(value, list | tuple):
-        return [plain_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-    raise InvalidPoint(f"{path} is {_short(value)}: expected JSON; convert {type(value).__name__}")
-
-
-def _is_unicode(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."

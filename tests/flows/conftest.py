@@ -24,6 +24,7 @@ from embedder.precision import Stored, quantise
 from embedder.specification import specify
 from flows.orchestration import API_URL, PrefectAPI
 from flows.session import Session, Target
+from search.checksums import CHECKSUM
 from search.stores.edge import EdgeStore
 
 ROOT = str(Path(__file__).parents[2])
@@ -417,6 +418,7 @@ def _read(target: Target) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.floa
             metadata = dict(record.payload["metadata"])
             del metadata["run_id"], metadata["ingested_at"]
             payloads[record.id] = {**record.payload, "metadata": metadata}
+            payloads[record.id].pop(CHECKSUM, None)  # over the vector's bits, and a head's run
             if record.vector is not None:
                 vectors[record.id] = record.vector
     finally:

@@ -1,6 +1,7 @@
 """The command line's contract, each command in a process of its own and without network."""
 
 import json
+import re
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_a_command_line_that_cannot_be_right_ends_with_2(
         ("plan empty", ": no document found (left out: 1 .png); expected at least one; nothing"),
         (
             "ingest . --include *.rst",
-            " 1 .png, 1 excluded); expected at least one; nothing was changed",
+            " 1 .png, 3 excluded); expected at least one; nothing was changed",
         ),
         ("ingest . --encoder hollow", "' has no weights; expected *.safetensors: save the model "),
         ("ingest . --encoder pickled", "' has only pickled weights (pytorch_model.bin); expected"),
@@ -267,7 +268,7 @@ def test_a_collection_in_use_says_by_whom(world: World, encoder_folder: Path) ->
         ):
             run = world.sextant(*arguments)
             assert run.code == 1
-            assert "collection 'notes' is in use by pid " in run.complaint
+            assert re.match(r"collection 'notes--\w{8}-1' is in use by pid ", run.complaint)
         assert store.open("notes").count() == count
 
 
@@ -285,11 +286,12 @@ def test_another_encoder_is_refused(world: World, encoder_folder: Path, tmp_path
 
 def test_a_deletion_asks_first(world: World, tmp_path: Path) -> None:
     """Without a terminal it wants `--yes`; then the collection is gone."""
-    shutil.copytree(world.store / "notes", tmp_path / "copy" / "notes")
+    shutil.copytree(world.store, tmp_path / "copy")
     options = ("--store", tmp_path / "copy", "--json")
     assert world.sextant("collections", "delete", "notes", *options).code == 2
     run = world.sextant("collections", "delete", "notes", "--yes", *options)
-    assert run.json == {"collection": "notes", "deleted": True}
+    assert re.match(r"notes--\w{8}-1$", run.json["versions"][0])
+    assert run.json == {"collection": "notes", "deleted": True, "versions": run.json["versions"]}
     assert world.sextant("collections", "list", *options).json == {"collections": []}
 
 
@@ -307,12 +309,12 @@ def test_an_ingest_with_nothing_to_do(world: World) -> None:
         "removed": 0,
         "quarantined": 2,
     }
-    assert report["chunks"] == {"stored": 0, "removed": 0}
+    assert report["chunks"] == {"stored": 0, "reused": 0, "removed": 0}
 
 
 def test_a_plan_needs_neither_torch_nor_prefect(world: World, tmp_path: Path) -> None:
     """One JSON object, code 3 for what would be quarantined; `ingest --dry-run` says the same."""
-    shutil.copytree(world.store / "notes", tmp_path / "copy" / "notes")
+    shutil.copytree(world.store, tmp_path / "copy")
     options = ("notes", "--exclude=bread.md", "--json", "--quiet", "--store", tmp_path / "copy")
     absent = "import sys; sys.modules['torch'] = sys.modules['prefect'] = None\n"
     run = world.sextant("plan", *options, program=absent)
@@ -351,7 +353,7 @@ os.open = refusing
 
 def test_an_unreadable_file_is_quarantined(world: World, tmp_path: Path) -> None:
     """With the reason; what the store holds of it stays."""
-    shutil.copytree(world.store / "notes", tmp_path / "copy" / "notes")
+    shutil.copytree(world.store, tmp_path / "copy")
     run = world.sextant(
         "ingest",
         "notes",
@@ -369,7 +371,7 @@ def test_an_unreadable_file_is_quarantined(world: World, tmp_path: Path) -> None
 
 def test_clusters_in_json(world: World, tmp_path: Path) -> None:
     """The contract's fields; the report lies where it says; k beyond the chunks is wrong usage."""
-    shutil.copytree(world.store / "notes", tmp_path / "copy" / "notes")
+    shutil.copytree(world.store, tmp_path / "copy")
     store = {"SEXTANT_STORE": str(tmp_path / "copy")}
     run = world.sextant("cluster", "--k", "2", "--json", **store)
     report = run.json
@@ -439,10 +441,10 @@ def test_a_store_that_dies_for_good_ends_the_run(
     program = """
 from search.stores import edge_process
 ask = edge_process.Worker.ask
-def killed(self, request, timeout_seconds):
+def killed(self, request, timeout_seconds, waiting=None):
     if type(request).__name__ == "Upsert":
         self.kill()  # now, with the request on its way: not before, when a new one would start
-    return ask(self, request, timeout_seconds)
+    return ask(self, request, timeout_seconds, waiting)
 edge_process.Worker.ask = killed
 """
     run = sextant(

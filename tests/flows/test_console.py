@@ -6,7 +6,14 @@ import pytest
 
 from flows import console
 from flows.failures import FAILED, WRONG_USAGE, explain
-from flows.ingestion import ChunkCounts, DocumentCounts, IngestReport, Quarantined
+from flows.ingest_report import (
+    ChunkCounts,
+    DocumentCounts,
+    IngestReport,
+    NearDuplicate,
+    NearDuplicates,
+    Quarantined,
+)
 from flows.progress import Lines, Live, Silent
 from search.errors import InvalidRequest, StoreUnavailable
 from search.records import Hit
@@ -41,10 +48,22 @@ def test_an_ingest_in_words(capsys: pytest.CaptureFixture[str]) -> None:
             collection="notes",
             encoder="tiny",
             documents=DocumentCounts(seen=25, stored=2, unchanged=1, removed=1, quarantined=22),
-            chunks=ChunkCounts(stored=5, removed=2),
+            chunks=ChunkCounts(stored=5, reused=1, removed=2),
             tokens=1000,
             seconds=2.0,
-            quarantine=tuple(Quarantined(source=f"{i}.md", reason="binary") for i in range(22)),
+            storing_seconds=1.0,
+            stages={"read": 0.5},
+            near_duplicates=NearDuplicates(
+                found=6,
+                collapsed=1,
+                documents=tuple(
+                    NearDuplicate(document=f"{i}.md", of="a.md", similarity=0.914) for i in range(6)
+                ),
+            ),
+            quarantine=tuple(
+                Quarantined(source=f"{i}.md", reason="binary", stage="parse", held=i == 0)
+                for i in range(22)
+            ),
             ignored={".png": 3},
             warnings=("look here",),
             run_id="0",
@@ -53,14 +72,22 @@ def test_an_ingest_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
         "25 documents seen: 2 stored, 1 unchanged, 22 quarantined; 1 removed",
-        "5 chunks stored, 2 removed; 1,000 tokens in 2.0 s (500 tokens/s)",
+        "5 chunks stored (1 of them embedded before), 2 removed; 1,000 tokens in 2.0 s (500 tokens/s)",
         "collection 'notes', encoder 'tiny'",
         "left out, not documents: 3 .png",
         "warning: look here",
     ]
-    assert lines[5] == "quarantined: 0.md: binary"
+    assert lines[5:7] == [
+        "6 documents nearly equal another, 1 of them not stored twice",
+        "near-duplicate: 0.md of a.md (91%)",
+    ]
+    assert lines[11] == "... and 1 more (--json lists 6)"
+    assert lines[12:14] == [
+        "quarantined: 0.md: binary (not tried again)",
+        "quarantined: 1.md: binary",
+    ]
     assert lines[-1] == "... and 2 more (--json lists all)"
-    assert len(lines) == 26
+    assert len(lines) == 33
 
 
 def test_hits_in_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,7 +114,7 @@ def test_a_document_that_meets_a_limit_is_quarantined(
     limits = {"parse_seconds": 1.0, "max_document_mb": 20}
     session = open_session(target.model_copy(update=limits))
     receipt = store_documents(discover([str(tmp_path)]).documents, session)
-    assert receipt.stored == 1
+    assert [Path(doc_id).name for doc_id in receipt.stored] == ["quick.txt"]
     (rejected,) = receipt.rejected
     assert rejected.source == str(tmp_path / "slow.html")
     assert "takes more than 1 s" in rejected.reason

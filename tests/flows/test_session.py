@@ -30,7 +30,8 @@ def test_nested_blocks_share_a_session(target: Target) -> None:
         current()
     with running(target) as another:
         assert another is not outer
-        assert another.existing_collection().manifest.name == "notes"
+        name = another.existing_collection().manifest.name
+        assert name == f"notes--{another.specification.fingerprint[:8]}-1"
 
 
 def test_one_target_at_a_time(target: Target) -> None:

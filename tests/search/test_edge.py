@@ -332,20 +332,6 @@ def test_a_large_upsert_goes_in_parts(
     assert len(collection.retrieve([point.id for point in points])) == 10
 
 
-def test_optimizing_a_large_shard_keeps_its_points(
-    collection: EdgeCollection, chunk: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From the threshold on the engine builds what it wants to."""
-    monkeypatch.setattr(edge_collection, "INDEX_FROM_POINTS", 100)
-    points = [chunk(f"d{i}", vector=(1, i, i % 7, 0)) for i in range(300)]
-    collection.upsert(points)
-    collection.delete([point.id for point in points[200:]])
-    collection.optimize()
-    assert collection.count() == 200
-    found = collection.search(points[123].vector, limit=1, exact=True)  # type: ignore[arg-type]
-    assert found[0].score == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize("leftover", ["empty", "shard", "partial manifest"])
 def test_a_creation_that_died_half_way_is_forgotten(
     store: EdgeStore,

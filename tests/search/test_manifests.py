@@ -45,6 +45,24 @@ def test_an_older_collection_has_no_canary(folder: Path, manifest: Make) -> None
     store.close()
 
 
+def test_an_older_collection_has_the_plain_storage(folder: Path, manifest: Make) -> None:
+    """Its manifest does not know the word; options that nobody knows are reported."""
+    store = EdgeStore(folder)
+    store.create(manifest("docs", storage={"quantisation": "int8"}))
+    store.close()
+    path = folder / "docs" / "manifest.json"
+    fields = json.loads(path.read_text())
+    assert fields["storage"]["quantisation"] == "int8"
+    path.write_text(json.dumps(fields | {"storage": {"quantisation": "int3"}}))
+    store = EdgeStore(folder)
+    with pytest.raises(StoreUnavailable, match=r"no manifest .*quantisation.*restore it"):
+        store.open("docs")
+    del fields["storage"]
+    path.write_text(json.dumps(fields))
+    assert store.open("docs").manifest == manifest("docs")
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("canary", "problem"),
     [

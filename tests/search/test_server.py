@@ -1,26 +1,28 @@
-"""What only the server store does: addresses, retries, secrets and foreign collections."""
+"""What only the server store does: manifests, foreign collections, creation, strict mode."""
 
 import contextlib
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
-from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from search.errors import CollectionNotFound, InvalidRequest, StoreUnavailable
+from search import service
+from search.errors import (
+    CollectionExists,
+    CollectionNotFound,
+    InvalidRequest,
+    StoreUnavailable,
+)
 from search.records import Point
-from search.stores import server_collection, server_link
-from search.stores.contract import Manifest, Store
+from search.stores import server_failures, server_schema, ties
+from search.stores.contract import Manifest, StorageOptions, Store
 from search.stores.edge import EdgeStore
-from search.stores.locate import open_store
 from search.stores.server import ServerStore
+from search.stores.server_failures import Unclear
+from search.stores.validation import INDEXED
 
 Make = Callable[..., Point]
 
@@ -32,154 +34,25 @@ def client() -> Iterator[QdrantClient]:
         yield client
 
 
+@pytest.fixture
+def store(client: QdrantClient) -> ServerStore:
+    """A store over it."""
+    return ServerStore.over(client, location="here")
+
+
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
-    monkeypatch.setattr(server_link, "RETRY_AFTER_SECONDS", (0.0, 0.0))
-
-
-@pytest.mark.parametrize(
-    ("url", "clean"),
-    [
-        ("http://localhost:6333", "http://localhost:6333"),
-        ("https://db.example.org/qdrant/", "https://db.example.org/qdrant"),
-        ("HTTP://Host", "http://host"),
-        ("http://[::1]:6333", "http://[::1]:6333"),
-    ],
-)
-def test_an_address_is_cleaned(url: str, clean: str) -> None:
-    """Scheme, host, port and path remain."""
-    assert server_link.check_url(url) == clean
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://user:hush@host:6333",
-        "http://hush@host",
-        "https://host/?api_key=hush",
-        "https://host/#hush",
-        "ftp://host",
-        "host:6333",
-        "http://",
-        "http://host:port",
-        "",
-    ],
-)
-def test_an_address_that_may_hold_a_secret_is_refused(url: str) -> None:
-    """And the message does not repeat it."""
-    with pytest.raises(InvalidRequest, match=r"expected|leave it out") as error:
-        ServerStore(url)
-    assert "hush" not in str(error.value)
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.mark.parametrize("prefer_grpc", [True, False])
-@pytest.mark.filterwarnings("ignore:Failed to obtain server version", "ignore:Api key is used")
-def test_a_server_that_is_not_there_is_reported(
-    prefer_grpc: bool, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """A clear error, without the key, by either protocol."""
-    store = ServerStore(
-        f"http://127.0.0.1:{unused_port()}",
-        SecretStr("hush"),
-        prefer_grpc=prefer_grpc,
-        grpc_port=unused_port(),
-        timeout_seconds=2,
-    )
-    _join_version_check()
-    with contextlib.closing(store):
-        assert "hush" not in repr(vars(store))
-        with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1.*check that the server") as error:
-            store.list()
-        assert "hush" not in str(error.value)
-    assert "hush" not in "".join(capfd.readouterr())
-
-
-def _join_version_check() -> None:
-    """The client asks for the server's version in a thread of its own, which may warn."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
-            thread.join(5)
-
-
-def _unavailable(status: int = 503) -> UnexpectedResponse:
-    return UnexpectedResponse(status, "no", b"try later", httpx.Headers())
-
-
-@pytest.mark.parametrize(
-    "error", [_unavailable(), ResponseHandlingException(httpx.ConnectError("refused"))]
-)
-def test_a_transient_failure_is_tried_again(
-    client: QdrantClient,
-    manifest: Callable[..., Manifest],
-    chunk: Make,
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-) -> None:
-    """An upsert is the same whether it arrives once or twice; it is sent three times at most."""
-    collection = ServerStore.over(client, location="here").create(manifest("docs"))
-    send, failures = client.upsert, [error, error]
-
-    def flaky(*args: Any, **kwargs: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return send(*args, **kwargs)
-
-    monkeypatch.setattr(client, "upsert", flaky)
-    collection.upsert([chunk("a")])
-    assert collection.count() == 1
-    failures += [error] * 3
-    with pytest.raises(StoreUnavailable, match=r"attempt 3"):
-        collection.upsert([chunk("b")])
-    assert failures == []
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 500])
-def test_a_refusal_is_not_tried_again(
-    client: QdrantClient,
-    manifest: Callable[..., Manifest],
-    monkeypatch: pytest.MonkeyPatch,
-    status: int,
-) -> None:
-    """The server said no: once is enough."""
-    collection = ServerStore.over(client, location="here").create(manifest("docs"))
-    calls: list[int] = []
-
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
-        raise _unavailable(status)
-
-    monkeypatch.setattr(client, "count", refuse)
-    with pytest.raises(StoreUnavailable, match=f"{status} try later"):
-        collection.count()
-    assert len(calls) == 1
-
-
-def test_a_collection_deleted_by_someone_else_is_reported(
-    client: QdrantClient, manifest: Callable[..., Manifest]
-) -> None:
-    """`CollectionNotFound`, not a failure of the server."""
-    store = ServerStore.over(client, location="here")
-    collection = store.create(manifest("docs"))
-    client.delete_collection("docs")
-    with pytest.raises(CollectionNotFound, match="docs"):
-        collection.count()
+    monkeypatch.setattr(server_failures, "FIRST_WAIT", 0.0)
 
 
 def test_foreign_collections_are_left_alone(
-    client: QdrantClient, manifest: Callable[..., Manifest]
+    client: QdrantClient, store: ServerStore, manifest: Callable[..., Manifest]
 ) -> None:
     """Neither listed, nor opened, nor deleted."""
     client.create_collection(
         "foreign", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT)
     )
-    store = ServerStore.over(client, location="here")
     made = store.create(manifest("docs")).manifest
     assert store.list() == [made]
     for attempt in (store.open, store.delete):
@@ -189,7 +62,10 @@ def test_foreign_collections_are_left_alone(
 
 
 def test_a_server_that_drops_metadata_is_too_old(
-    client: QdrantClient, manifest: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before Qdrant 1.16 the manifest would be lost in silence; nothing is left behind."""
     create = client.create_collection
@@ -199,12 +75,15 @@ def test_a_server_that_drops_metadata_is_too_old(
 
     monkeypatch.setattr(client, "create_collection", forgetful)
     with pytest.raises(StoreUnavailable, match=r"1\.16"):
-        ServerStore.over(client, location="here").create(manifest("docs"))
+        store.create(manifest("docs"))
     assert not client.collection_exists("docs")
 
 
 def test_indexes_are_there_before_the_first_point(
-    client: QdrantClient, manifest: Callable[..., Manifest], monkeypatch: pytest.MonkeyPatch
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All at creation; at opening those that an interrupted creation left out."""
     made: list[str] = []
@@ -214,51 +93,222 @@ def test_indexes_are_there_before_the_first_point(
         made.append(path)
 
     monkeypatch.setattr(client, "create_payload_index", record)
-    store = ServerStore.over(client, location="here")
     store._link.is_local = False
     store.create(manifest("docs"))
     assert {"kind", "metadata.doc_id", "metadata.cluster"} <= set(made)
-    assert len(made) == len(set(made)) == 10
+    assert len(made) == len(set(made)) == len(INDEXED)
 
 
-def test_requests_are_bounded_in_number_and_size(chunk: Make) -> None:
-    """Up to 256 points or 5 MB, in order; a point larger than that goes alone."""
+def test_storage_options_are_what_is_created(
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each where Qdrant has it; what is not chosen is left to the server."""
+    asked: list[dict[str, Any]] = []
+    create = client.create_collection
+
+    def record(name: str, **kwargs: Any) -> Any:
+        asked.append(kwargs)
+        return create(name, **kwargs)
+
+    monkeypatch.setattr(client, "create_collection", record)
+    store.create(manifest("plain"))
+    chosen = StorageOptions(quantisation="int8", on_disk=True, shards=3, replicas=2)
+    store.create(manifest("chosen", storage=chosen))
+    assert store.open("chosen").manifest.storage == chosen
+    plain, special = asked
+    dense = plain["vectors_config"]["dense"]
+    assert (dense.quantization_config, dense.on_disk, plain["on_disk_payload"]) == (None,) * 3
+    assert (plain["shard_number"], plain["replication_factor"]) == (None, None)
+    dense = special["vectors_config"]["dense"]
+    assert dense.on_disk is special["on_disk_payload"] is True
+    assert dense.quantization_config.scalar.type == models.ScalarType.INT8
+    assert dense.quantization_config.scalar.always_ram is True
+    assert (special["shard_number"], special["replication_factor"]) == (3, 2)
+    assert special["strict_mode_config"] == server_schema.STRICT_MODE
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_quantised_collection_is_searched_with_rescoring(
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+    exact: bool,
+) -> None:
+    """Twice as many candidates, scored by the whole vectors; an exact search reads only those."""
+    asked: list[models.SearchParams] = []
+
+    def record(*args: Any, search_params: models.SearchParams, **kwargs: Any) -> Any:
+        asked.append(search_params)
+        return SimpleNamespace(points=[])
+
+    collections = [
+        store.create(manifest(kind, storage=StorageOptions(quantisation=kind)))
+        for kind in ("none", "int8")
+    ]
+    monkeypatch.setattr(client, "query_points", record)
+    store._link.is_local = False
+    for collection in collections:
+        collection.search(np.ones(4, np.float32), limit=1, exact=exact)
+    plain, quantised = asked
+    assert plain.quantization is None
+    assert quantised.quantization == models.QuantizationSearchParams(
+        ignore=exact, rescore=True, oversampling=2.0
+    )
+    assert plain.exact is quantised.exact is exact
+
+
+def test_our_own_requests_stay_within_our_limits() -> None:
+    """Whatever strict mode forbids, no request of ours asks for."""
+    limits = server_schema.STRICT_MODE
+    assert limits.enabled is True
+    assert limits.unindexed_filtering_retrieve is limits.unindexed_filtering_update is False
+    assert limits.max_query_limit == server_schema.MAX_QUERY_LIMIT
+    assert service.MAX_FETCH + ties.MAX_SPARE <= server_schema.MAX_QUERY_LIMIT
+    assert server_schema.PAGE <= server_schema.MAX_QUERY_LIMIT
+    assert limits.search_max_hnsw_ef is not None
+    assert limits.search_max_hnsw_ef >= server_schema.HNSW_EF
+    assert limits.search_max_oversampling is not None
+    assert limits.search_max_oversampling >= server_schema.OVERSAMPLING
+    assert limits.upsert_max_batchsize is not None
+    assert limits.upsert_max_batchsize >= server_schema.POINTS_PER_REQUEST
+    assert limits.max_payload_index_count is not None
+    assert len(INDEXED) <= limits.max_payload_index_count
+    assert limits.search_allow_exact is True
+    # these are the caller's to choose, and not cut to fit
+    assert limits.filter_max_conditions is limits.condition_max_size is None
+
+
+def test_no_query_asks_for_more_than_the_limit(
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    chunk: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tie is looked at no further than that, a page is cut, and a larger limit is refused."""
+    monkeypatch.setattr("search.stores.server_collection.MAX_QUERY_LIMIT", 30)
+    monkeypatch.setattr("search.stores.server_collection.PAGE", 7)
+    collection = store.create(manifest("docs"))
+    collection.upsert([chunk(f"d{i}") for i in range(50)])
+    query, scroll, limits = client.query_points, client.scroll, []
+
+    def asked(send: Any) -> Any:
+        def record(*args: Any, limit: int, **kwargs: Any) -> Any:
+            limits.append(limit)
+            return send(*args, limit=limit, **kwargs)
+
+        return record
+
+    monkeypatch.setattr(client, "query_points", asked(query))
+    monkeypatch.setattr(client, "scroll", asked(scroll))
+    assert len(collection.search(np.ones(4, np.float32), limit=30)) == 30
+    assert len(list(collection.scroll(batch_size=1000))) == 50
+    assert max(limits) == 30
+    with pytest.raises(InvalidRequest, match="limit 31: expected at most 30"):
+        collection.search(np.ones(4, np.float32), limit=31)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_an_unclear_creation_is_looked_up(
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+    arrives: bool,
+) -> None:
+    """The answer is lost: made once, whether the request had arrived or not."""
+    create, lost = client.create_collection, [Unclear, Unclear]
+
+    def flaky(*args: Any, **kwargs: Any) -> Any:
+        if not lost:
+            return create(*args, **kwargs)
+        lost.pop()
+        if arrives:
+            create(*args, **kwargs)
+        raise RuntimeError("connection lost")
+
+    monkeypatch.setattr(client, "create_collection", flaky)
+    made = manifest("docs")
+    assert store.create(made).manifest == made
+    assert len(lost) == (1 if arrives else 0)
+
+
+def test_an_unclear_creation_does_not_take_anothers_collection(
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Someone else made one of that name, with another manifest, in the meantime."""
+    create = client.create_collection
+
+    def overtaken(name: str, **kwargs: Any) -> Any:
+        monkeypatch.setattr(client, "create_collection", create)
+        store.create(manifest("docs", fingerprint="e" * 64))
+        raise RuntimeError("connection lost")
+
+    monkeypatch.setattr(client, "create_collection", overtaken)
+    with pytest.raises(CollectionExists, match="docs"):
+        store.create(manifest("docs"))
+    assert store.open("docs").manifest.fingerprint == "e" * 64
+
+
+def test_an_unclear_deletion_is_looked_up(
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Deleted, although the answer was lost: not sent again, for there may be a new one."""
+    delete, sent = client.delete_collection, []
+
+    def lossy(name: str) -> None:
+        sent.append(name)
+        delete(name)
+        raise RuntimeError("connection lost")
+
+    store.create(manifest("docs"))
+    monkeypatch.setattr(client, "delete_collection", lossy)
+    store.delete("docs")
+    assert sent == ["docs"]
+    with pytest.raises(CollectionNotFound):
+        store.open("docs")
+
+
+def test_metadata_is_merged_in_requests_of_bounded_size(
+    client: QdrantClient,
+    store: ServerStore,
+    manifest: Callable[..., Manifest],
+    chunk: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By number of changes, of ids, and by bytes; each change arrives."""
+    collection = store.create(manifest("docs"))
     points = [chunk(f"d{i}") for i in range(600)]
-    sizes = [len(batch) for batch in server_collection._requests(points, 4)]
+    collection.upsert(points)
+    send, sizes = client.batch_update_points, []
+
+    def record(name: str, operations: Any, **kwargs: Any) -> Any:
+        sizes.append(len(operations))
+        return send(name, operations, **kwargs)
+
+    monkeypatch.setattr(client, "batch_update_points", record)
+    collection.set_metadata({point.id: {"cluster": i} for i, point in enumerate(points)})
     assert sizes == [256, 256, 88]
-    large = [chunk(f"d{i}", text="x" * 2_000_000) for i in range(5)]
-    large.insert(2, chunk("huge", text="x" * 6_000_000))
-    batches = list(server_collection._requests(large, 4))
-    assert [len(batch) for batch in batches] == [2, 1, 2, 1]
-    assert [point for batch in batches for point in batch] == large
-    assert list(server_collection._requests([], 4)) == []
-
-
-def test_a_location_is_a_folder_or_an_address(tmp_path: Path) -> None:
-    """Anything else is refused rather than made into a folder of that name."""
-    for folder in (tmp_path / "a", str(tmp_path / "a"), "relative/b"):
-        assert isinstance(open_store(folder), EdgeStore)
-    for wrong in ("ftp://host", "qdrant://user:hush@host", "localhost:6333", "", "  "):
-        with pytest.raises(InvalidRequest, match="expected a folder") as error:
-            open_store(wrong)
-        assert "hush" not in str(error.value)
-    with pytest.raises(InvalidRequest, match="key was given for the folder"):
-        open_store(tmp_path, api_key=SecretStr("k"))
-
-
-@pytest.mark.filterwarnings("ignore:Failed to obtain server version")
-def test_an_address_opens_a_server_store() -> None:
-    """Nothing is asked of it yet."""
-    address = f"http://127.0.0.1:{unused_port()}"
-    store = open_store(address)
-    _join_version_check()
-    with contextlib.closing(store):
-        assert isinstance(store, ServerStore)
-        assert store.location == address
+    sizes.clear()
+    long = {point.id: {"note": f"{i}" + "x" * 2_000_000} for i, point in enumerate(points[:5])}
+    collection.set_metadata(long)
+    assert sizes == [2, 2, 1]
+    clusters = {r.id: r.payload["metadata"]["cluster"] for r in collection.scroll()}
+    assert clusters == {point.id: i for i, point in enumerate(points)}
 
 
 def test_scores_agree_with_the_embedded_engine(
-    client: QdrantClient, folder: Path, manifest: Callable[..., Manifest], chunk: Make
+    client: QdrantClient, folder: Any, manifest: Callable[..., Manifest], chunk: Make
 ) -> None:
     """The same points and queries give the same ids, and cosines equal to float32's precision."""
     generator = np.random.default_rng(3)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from search.checksums import CHECKSUM, damaged, verify_record
 from search.errors import (
     CollectionExists,
     CollectionNotFound,
@@ -32,6 +33,11 @@ def ids(records: Any) -> list[str]:
     return [record.id for record in records]
 
 
+def content(payload: dict[str, Any]) -> dict[str, Any]:
+    """A payload as it was given to the store, which adds a checksum."""
+    return {key: value for key, value in payload.items() if key != CHECKSUM}
+
+
 def test_what_is_written_is_read_back(collection: Collection, chunk: Make, head: Make) -> None:
     """A payload comes back equal, a vector L2-normalised, in the order asked for."""
     extra = {
@@ -44,9 +50,9 @@ def test_what_is_written_is_read_back(collection: Collection, chunk: Make, head:
     collection.upsert([point, top])
     records = collection.retrieve([top.id, str(uuid.uuid4()), point.id], with_vectors=True)
     assert ids(records) == [top.id, point.id]
-    assert records[0].payload == top.payload
+    assert content(records[0].payload) == top.payload
     assert records[0].vector is None
-    assert records[1].payload == point.payload
+    assert content(records[1].payload) == point.payload
     assert type(records[1].payload["metadata"]["nested"]["whole"]) is float
     assert records[1].vector is not None
     assert records[1].vector.dtype == np.float32
@@ -200,7 +206,7 @@ def test_a_refused_upsert_leaves_the_store_as_it_was(collection: Collection, chu
         with pytest.raises(InvalidPoint):
             collection.upsert([chunk("good"), chunk("old", cluster=5), point])
     assert collection.count() == 1
-    assert collection.retrieve([old.id])[0].payload == old.payload
+    assert content(collection.retrieve([old.id])[0].payload) == old.payload
 
 
 def test_scroll_gives_every_point_once_by_id(
@@ -222,7 +228,7 @@ def test_scroll_gives_every_point_once_by_id(
         assert record.vector is not None
         assert wanted is not None
         np.testing.assert_allclose(record.vector, wanted / np.linalg.norm(wanted), atol=1e-6)
-        assert record.payload == by_id[record.id].payload
+        assert content(record.payload) == by_id[record.id].payload
     with pytest.raises(InvalidRequest, match="batch_size"):
         collection.scroll(batch_size=0)
 
@@ -246,13 +252,20 @@ def test_set_metadata_merges(collection: Collection, chunk: Make, head: Make) ->
     old = a.payload["metadata"]
     records = {record.id: record.payload for record in collection.scroll()}
     expected = {key: value for key, value in old.items() if key != "note"} | {"cluster": 3}
-    assert records[a.id] == {**a.payload, "metadata": expected}
+    assert content(records[a.id]) == {**a.payload, "metadata": expected}
     assert records[b.id]["metadata"]["terms"] == {"y": 2}
     assert records[top.id]["metadata"] == top.payload["metadata"] | {"parser": "v2"}
     assert set(ids(collection.search(axis(0), limit=9, where=where("cluster", 3)))) == {a.id, b.id}
     assert absent not in records
     assert collection.search(axis(0), limit=1)[0].score == pytest.approx(1.0)
-    for bad in ({"cluster": "3"}, {"doc_id": None}, {"x": float("nan")}, {"root": True}):
+    for bad in (
+        {"cluster": "3"},
+        {"doc_id": None},
+        {"doc_id": "b"},
+        {"end": 7},
+        {"x": float("nan")},
+        {"root": True},
+    ):
         with pytest.raises(InvalidPoint):
             collection.set_metadata({a.id: {"cluster": 9}, b.id: bad})
     assert collection.count(where("cluster", 9)) == 0
@@ -337,6 +350,9 @@ def test_after_close_every_call_raises(
         lambda: list(collection.scroll()),
         lambda: list(under_way),
         lambda: collection.optimize(),
+        lambda: collection.optimize(lambda indexed, vectors: None),
+        lambda: collection.status(),
+        lambda: collection.bulk_load().__enter__(),
     ):
         with pytest.raises(StoreUnavailable, match="closed"):
             attempt()
@@ -349,9 +365,130 @@ def test_after_close_every_call_raises(
 
 
 def test_optimizing_changes_no_answer(collection: Collection, chunk: Make) -> None:
-    """Small as it is, the collection needs no index."""
+    """Small as it is, the collection needs no index; what is told on the way adds up."""
     collection.upsert([chunk(f"d{i}", vector=(1, i, i * i, 0)) for i in range(50)])
     before = ids(collection.search(axis(0), limit=20))
+    told: list[tuple[int, int]] = []
+    collection.optimize(lambda indexed, vectors: told.append((indexed, vectors)))
+    assert all(0 <= indexed <= vectors == 50 for indexed, vectors in told)
     collection.optimize()
     assert ids(collection.search(axis(0), limit=20)) == before
     assert ids(collection.search(axis(0), limit=20, exact=True)) == before
+
+
+def test_the_status_counts_points_and_vectors(
+    collection: Collection, chunk: Make, head: Make
+) -> None:
+    """Heads are points without a vector; what is deleted is not counted."""
+    empty = collection.status()
+    assert (empty.points, empty.vectors, empty.indexed) == (0, 0, 0)
+    collection.upsert([*(chunk(f"d{i}") for i in range(5)), head("d0"), head("d1")])
+    collection.delete([chunk("d4").id])
+    status = collection.status()
+    assert (status.points, status.vectors) == (6, 4)
+    assert 0 <= status.indexed <= 4
+    assert status.bytes is None or status.bytes > 0
+
+
+def test_a_bulk_load_stores_what_any_other_does(collection: Collection, chunk: Make) -> None:
+    """However it ends, and though one that was killed left it half-open."""
+    with collection.bulk_load():
+        collection.upsert([chunk("a"), chunk("b")])
+        assert len(collection.search(axis(0), limit=9)) == 2
+    collection.bulk_load().__enter__()  # the process was killed inside
+    with pytest.raises(ZeroDivisionError), collection.bulk_load():
+        collection.upsert([chunk("c")])
+        raise ZeroDivisionError
+    collection.optimize()
+    assert collection.count() == len(collection.search(axis(0), limit=9)) == 3
+
+
+def test_every_point_carries_a_checksum(collection: Collection, chunk: Make, head: Make) -> None:
+    """It holds after an upsert, beside one, and after metadata was set; nothing is damaged."""
+    numbers = {"whole": 2.0, "third": 1 / 3, "deep": [{"é": 0.1}], "none": None, "flag": True}
+    points = [
+        chunk("a", vector=axis(0), cluster=1, content_hash="h", **numbers),
+        chunk("b", vector=axis(3)),
+        dataclasses.replace(head("a"), payload={"kind": "head", "metadata": numbers}),
+        dataclasses.replace(head("b"), payload={"kind": "quarantine", "metadata": {"retry": ""}}),
+    ]
+    collection.upsert(points)
+    collection.set_metadata(
+        {points[0].id: {"cluster": 2, "whole": None}, points[3].id: {"retry": "wanted"}}
+    )
+    for record in collection.scroll(with_vectors=True):
+        assert verify_record(record) is True
+    verdicts: list[bool | None] = []
+    assert list(damaged(collection, seen=verdicts.append)) == []
+    assert verdicts == [True] * 4
+    collection.upsert([chunk("a", vector=axis(1))])  # the new one is that of the new point
+    assert list(damaged(collection)) == []
+
+
+def test_aliases_lead_to_collections(
+    store: Store, manifest: Callable[..., Manifest], chunk: Make
+) -> None:
+    """Set, moved, removed; whoever opens one gets the collection under its own name."""
+    one, two, alias = manifest(), manifest(), manifest().name
+    first, second = store.create(one), store.create(two)
+    first.upsert([chunk("a")])
+    store.set_alias(alias, one.name)
+    assert store.aliases()[alias] == one.name
+    assert alias not in {found.name for found in store.list()}
+    opened = store.open(alias)
+    assert opened.manifest == one
+    assert opened.count() == 1
+    store.set_alias(alias, two.name)
+    store.set_alias(alias, two.name)
+    assert store.aliases()[alias] == two.name
+    assert store.open(alias).manifest == two
+    assert store.open(alias).count() == 0
+    assert first.count() == 1
+    assert second.count() == 0
+    store.delete(one.name)
+    store.set_alias(alias, None)
+    assert alias not in store.aliases()
+    with pytest.raises(CollectionNotFound, match=alias):
+        store.open(alias)
+    assert store.open(two.name).manifest == two
+
+
+def test_an_alias_is_in_the_way_of_what_would_break_it(
+    store: Store, manifest: Callable[..., Manifest]
+) -> None:
+    """Names are unique over both, and no collection is deleted under its alias."""
+    one, alias, absent = manifest(), manifest().name, manifest().name
+    store.create(one)
+    store.set_alias(alias, one.name)
+    with pytest.raises(CollectionExists, match=alias):
+        store.create(manifest(alias))
+    with pytest.raises(CollectionExists, match=one.name):
+        store.set_alias(one.name, one.name)
+    for target in (absent, alias):
+        with pytest.raises(CollectionNotFound, match=target):
+            store.set_alias(manifest().name, target)
+    with pytest.raises(CollectionNotFound, match=absent):
+        store.set_alias(absent, None)
+    for name in (alias, one.name):
+        with pytest.raises(InvalidRequest, match=alias):
+            store.delete(name)
+    for bad in ("../x", "", "A", "a/b"):
+        for pair in ((bad, one.name), (alias, bad), (bad, None)):
+            with pytest.raises(InvalidRequest, match="collection name"):
+                store.set_alias(*pair)
+    assert store.aliases()[alias] == one.name
+    assert store.open(alias).manifest == one
+
+
+def test_an_alias_outlives_the_store_object(
+    open_store: Callable[[], Store], manifest: Callable[..., Manifest]
+) -> None:
+    """Another program finds it."""
+    first = open_store()
+    one, alias = manifest(), manifest().name
+    first.create(one)
+    first.set_alias(alias, one.name)
+    first.close()
+    second = open_store()
+    assert second.aliases()[alias] == one.name
+    assert second.open(alias).manifest == one

@@ -39,6 +39,10 @@ BAD: dict[str, Callable[[Point], Point]] = {
     "word as id": lambda p: _with(p, id="a"),
     "number as id": lambda p: _with(p, id=7),
     "upper case id": lambda p: _with(p, id=p.id.upper()),
+    "id in braces": lambda p: _with(p, id=f"{{{p.id}}}"),
+    "id without hyphens": lambda p: _with(p, id=p.id.replace("-", "")),
+    "id and a line end": lambda p: _with(p, id=f"{p.id}\n"),
+    "id in other digits": lambda p: _with(p, id="\uff10" + p.id[1:]),
     "no kind": lambda p: _with(p, payload={"metadata": {}}),
     "no metadata": lambda p: _with(p, payload={"kind": "chunk", "page_content": ""}),
     "no text": lambda p: _with(p, payload={**p.payload, "page_content": None}),
@@ -106,6 +110,31 @@ def test_vectors_are_normalised_and_normalised_ones_keep_their_bits(chunk: Make)
         np.testing.assert_allclose(vector, unit, rtol=1e-6)
     assert points[2].vector is not None
     np.testing.assert_allclose(points[2].vector, unit * 9)
+
+
+@pytest.mark.parametrize("dimension", [4, 384, 1024, 4096])
+def test_a_vector_is_normalised_once(dimension: int, chunk: Make) -> None:
+    """What was checked before, whatever its length was, is not changed by a digit again."""
+    vectors = np.random.default_rng(1).standard_normal((200, dimension)).astype(np.float32)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    vectors[100:] /= lengths[100:, None] * np.linspace(1 - 2e-6, 1 + 2e-6, 100)[:, None]
+    points = [chunk(f"d{i}", vector=vector) for i, vector in enumerate(vectors)]
+    once = validation.check_points(points, dimension=dimension)
+    twice = validation.check_points(once, dimension=dimension)
+    for first, second in zip(once, twice, strict=True):
+        assert first.vector is not None
+        assert second.vector is not None
+        assert first.vector.tobytes() == second.vector.tobytes()
+        assert abs(np.linalg.norm(first.vector.astype(np.float64)) - 1) <= validation.UNIT_TOLERANCE
+        assert first.payload == second.payload
+
+
+@pytest.mark.parametrize("key", ["doc_id", "chunk", "start", "end", "content_hash"])
+def test_what_a_point_is_cannot_be_set_later(key: str, chunk: Make) -> None:
+    """Its checksum would not be true any more."""
+    value = "x" if key in ("doc_id", "content_hash") else 3
+    with pytest.raises(InvalidPoint, match=f"metadata.{key} is what the point is; write"):
+        validation.check_updates({chunk("a").id: {"cluster": 1, key: value}})
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 2.0, None])

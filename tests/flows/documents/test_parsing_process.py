@@ -219,4 +219,4 @@ def test_the_worker_is_light_and_knows_no_secrets(monkeypatch: pytest.MonkeyPatc
     )
     assert run.stdout.strip() == ""
     monkeypatch.setenv("SEXTANT_API_KEY", "hunter2")
-    assert "hunter2" not in str(parsing_process._environment())
+    assert "hunter2" not in str(parsing_process.worker_environment())

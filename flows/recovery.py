@@ -1,0 +1,176 @@
+"""What picks up a run that was killed: two automations, and a look round before serving.
+
+Prefect notes a run whose process died as crashed, and leaves it at that. The first automation
+finds runs whose process went with its whole machine: nobody reports those, but their heartbeat
+stops. The second puts a crashed run back into the queue, until it has begun `ATTEMPTS` times. A
+run goes on from what is stored: it does again only what the one before it had not committed.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.events import AutomationCore
+
+TAG: Final = "sextant"
+ATTEMPTS: Final = 3
+HEARTBEAT_SECONDS: Final = 30
+"""The least that Prefect takes."""
+SILENCE_SECONDS: Final = 3 * HEARTBEAT_SECONDS
+PAGE: Final = 200
+LATE: Final = timedelta(seconds=30)
+
+
+def automations() -> "list[AutomationCore]":
+    """Both automations, for runs tagged `sextant`.
+
+    Their descriptions end in a digest of all that they say, by which a changed one is known.
+    """
+    from prefect.client.schemas.objects import StateType
+    from prefect.events import AutomationCore, EventTrigger, Posture
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.events import ResourceSpecification
+
+    ours = ResourceSpecification(
+        {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}
+    )
+    silent = AutomationCore(
+        name="sextant: a run without heartbeat has crashed",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={
+                "prefect.flow-run.heartbeat",
+                *(
+                    f"prefect.flow-run.{state}"
+                    for state in ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")
+                ),
+            },
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=ours,
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=SILENCE_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                name="Crashed",
+                message=f"no heartbeat for {SILENCE_SECONDS} s: its machine is gone",
+            )
+        ],
+    )
+    again = AutomationCore(
+        name="sextant: a crashed run is tried again",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Crashed"},
+            match=ResourceSpecification(
+                {
+                    "prefect.resource.id": "prefect.flow-run.*",
+                    # how often it has begun; a run that cannot even begin is left to its schedule
+                    "prefect.run-count": [str(count) for count in range(1, ATTEMPTS)],
+                }
+            ),
+            match_related=ours,
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED,
+                name="AwaitingRetry",
+                message="its process died; it goes on from what is stored",
+            )
+        ],
+    )
+    for automation in (silent, again):
+        said = automation.model_dump(mode="json", include={"trigger", "actions"})
+        digest = sha256(json.dumps(_ordered(said)).encode()).hexdigest()[:12]
+        automation.description = f"Made by sextant for its scheduled runs; {digest}"
+    return [silent, again]
+
+
+def _ordered(value: Any) -> Any:
+    """The same each time, though sets have no order."""
+    if isinstance(value, dict):
+        return {name: _ordered(value[name]) for name in sorted(value) if name != "id"}
+    if isinstance(value, list):
+        return sorted((_ordered(item) for item in value), key=str)
+    return value
+
+
+async def forget_late_runs(client: "PrefectClient", deployments: Sequence[UUID]) -> int:
+    """Delete runs that were due while nobody served; returns how many.
+
+    The next one does what they would have done. Runs that wait for another attempt stay.
+    """
+    due_before = datetime.now(UTC) - LATE
+    late = [
+        run
+        for run in await _runs(client, deployments, "SCHEDULED")
+        if run.auto_scheduled
+        and run.run_count == 0
+        and run.expected_start_time is not None
+        and run.expected_start_time < due_before
+    ]
+    for run in late:
+        await client.delete_flow_run(run.id)
+    return len(late)
+
+
+async def report_orphans(client: "PrefectClient", deployments: Sequence[UUID]) -> int:
+    """Note as crashed what a server of our own still takes for running; returns how many.
+
+    Only where it is certain that no process of these deployments is alive.
+    """
+    from prefect.states import Crashed
+
+    orphans = await _runs(client, deployments, "RUNNING", "PENDING", "CANCELLING")
+    for run in orphans:
+        await client.set_flow_run_state(run.id, Crashed(message="what served it is gone"))
+    return len(orphans)
+
+
+async def _runs(
+    client: "PrefectClient", deployments: Sequence[UUID], *states: str
+) -> "list[FlowRun]":
+    """The deployments' runs that are in one of the states."""
+    from prefect.client.schemas.filters import (
+        DeploymentFilter,
+        DeploymentFilterId,
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+
+    if not deployments:
+        return []
+    types = FlowRunFilterStateType(any_=[StateType(state) for state in states])
+    found: list[FlowRun] = []
+    while page := await client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=list(deployments))),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=types)),
+        limit=PAGE,
+        offset=len(found),
+    ):
+        found += page
+    return found
+
+
+async def free_slots(client: "PrefectClient") -> None:
+    """Free all slots of a server of our own that has just started: nothing runs yet."""
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+
+    for limit in await client.read_global_concurrency_limits(limit=200, offset=0):
+        if limit.active_slots:
+            await client.update_global_concurrency_limit(
+                limit.name, GlobalConcurrencyLimitUpdate(active_slots=0)
+            )
