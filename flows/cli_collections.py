@@ -9,7 +9,9 @@ import typer
 from flows.cli_options import AsJson, Debug, Name, Store, print_json, settings_of
 from flows.errors import InvalidInput
 
-collections_app = typer.Typer(help="List, show and delete collections and their versions.", no_args_is_help=True)
+collections_app = typer.Typer(
+    help="List, show and delete collections and their versions.", no_args_is_help=True
+)
 
 
 @collections_app.command("list")
@@ -17,12 +19,10 @@ def list_collections(store: Store = None, as_json: AsJson = False, debug: Debug 
     """List the collections of a store, each with its versions."""
     from flows import console
     from flows.catalogue import catalogue
-    from search.stores.locate import open_store
+    from flows.stores import store_of
 
     settings = settings_of(store=store)
-    with closing(
-        open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
-    ) as place:
+    with closing(store_of(settings)) as place:
         listed = catalogue(place)
         location = place.location
     if as_json:
@@ -69,16 +69,14 @@ def delete_collection(
     """Delete a collection and all it holds, with all its versions; or one unused version."""
     from flows import console
     from flows.catalogue import delete_named
-    from search.stores.locate import open_store
+    from flows.stores import store_of
 
     settings = settings_of(store=store)
     if not yes:
         if not sys.stdin.isatty():
             raise InvalidInput(f"deleting collection {name!r} wants confirmation; add --yes")
         typer.confirm(f"Delete collection {name!r} and all it holds?", abort=True, err=True)
-    with closing(
-        open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
-    ) as place:
+    with closing(store_of(settings)) as place:
         versions = delete_named(place, name)
     if as_json:
         print_json({"collection": name, "deleted": True, "versions": versions})

@@ -56,12 +56,12 @@ def delete(
     """
     from flows import console, deletion
     from flows.heads import read_heads
+    from flows.stores import store_of
     from search.filters import parse_filters
-    from search.stores.locate import open_store
 
     matching = parse_filters(filters or [])
     settings = settings_of(collection=collection, store=store)
-    place = open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
+    place = store_of(settings)
     with closing(place):
         opened = place.open(settings.collection)
         chosen = deletion.choose(opened, read_heads(opened), doc_ids=doc or [], matching=matching)

@@ -118,10 +118,10 @@ def verify(
 
     from flows import console
     from flows.doctor_checksums import verify_points
-    from search.stores.locate import open_store
+    from flows.stores import store_of
 
     settings = settings_of(collection=collection, store=store)
-    place = open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
+    place = store_of(settings)
     with closing(place):
         opened = place.open(settings.collection)
         with console.progress(quiet=quiet) as progress:

@@ -171,9 +171,9 @@ def drop_quarantined(
 def _opened(settings: "Settings") -> "Iterator[tuple[OpenCollection, dict[str, Entry]]]":
     """The collection and its quarantine; the store is closed afterwards. Needs no encoder."""
     from flows.quarantine import read_quarantine
-    from search.stores.locate import open_store
+    from flows.stores import store_of
 
-    with closing(open_store(settings.store, api_key=settings.api_key)) as place:
+    with closing(store_of(settings)) as place:
         opened = place.open(settings.collection)
         yield opened, read_quarantine(opened)
 

@@ -86,14 +86,14 @@ def export(
     programs can read the tables.
     """
     from flows import console
+    from flows.stores import store_of
     from flows.transfer_export import export_collection, require_new_folder
     from flows.transfer_files import require_pyarrow
-    from search.stores.locate import open_store
 
     require_pyarrow()
     require_new_folder(Path(out))
     settings = settings_of(collection=collection, store=store)
-    place = open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
+    place = store_of(settings)
     with closing(place):
         opened = place.open(settings.collection)
         with console.progress(quiet=quiet) as progress:
@@ -122,11 +122,11 @@ def import_(
 ) -> None:
     """Make a collection of an export; its files are checked before anything is written."""
     from flows import console
+    from flows.stores import store_of
     from flows.transfer_import import import_collection
-    from search.stores.locate import open_store
 
     settings = settings_of(store=store)
-    place = open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
+    place = store_of(settings)
     with closing(place), console.progress(quiet=quiet) as progress:
         report = import_collection(Path(folder), place, name=name, progress=progress)
     _show(report, as_json=as_json)

@@ -16,10 +16,10 @@ from flows.progress import Progress
 from flows.session import DEFAULT_ENCODER, Target, running
 from flows.settings import Settings
 from flows.state import state_folder
+from flows.stores import store_of
 from search.filters import Filter, of_kind
 from search.records import KIND_CHUNK, KIND_HEAD, KIND_QUARANTINE
 from search.service import SearchResult, search
-from search.stores.locate import open_store
 
 if TYPE_CHECKING:
     from flows.clustering.report import ClusterReport
@@ -164,7 +164,7 @@ def run_encode(
 
 def describe_collection(name: str, settings: Settings) -> dict[str, Any]:
     """What a collection holds and which encoder built it."""
-    store = open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
+    store = store_of(settings)
     try:
         collection = store.open(name)
         manifest = collection.manifest

@@ -44,6 +44,7 @@ from flows.runs import Recorder, begin_run, runs_folder
 from flows.session import Session, Target
 from flows.settings import MAX_REMOVAL_SHARE, PARTITION_SECONDS, Settings
 from flows.state import claim_state_folder
+from search.errors import StoreFull
 from search.stores.contract import Collection
 
 BULK_BYTES: Final = 16 * 1024 * 1024
@@ -216,7 +217,10 @@ class Ingestion:
             done = max(done, indexed)
 
         progress.stage("indexing")
-        collection.optimize(report)
+        try:
+            collection.optimize(report)
+        except StoreFull as error:  # all documents are stored, and searches work without
+            self.warnings.append(f"the collection was not indexed: {error}")
 
     def _keep_quarantine(self, rejected: Sequence[Rejected]) -> None:
         """Write what was turned away in this run, take out what is well or gone."""

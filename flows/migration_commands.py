@@ -21,10 +21,10 @@ from flows.progress import Progress
 from flows.runs import recorded, runs_folder
 from flows.settings import Settings
 from flows.state import state_folder
+from flows.stores import store_of
 from search.collections import encoder_name, version_number, versions
 from search.errors import CollectionNotFound
 from search.stores.contract import Manifest, Store
-from search.stores.locate import open_store
 
 PREFECT_HOME: Final = ".prefect"
 
@@ -187,7 +187,7 @@ def _before(store: Store, alias: str, in_use: Manifest, state: MigrationState) -
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[Store]:
-    store = open_store(settings.store, api_key=settings.api_key, server=settings.server_options)
+    store = store_of(settings)
     try:
         yield store
     finally:

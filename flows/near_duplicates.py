@@ -19,7 +19,7 @@ import numpy.typing as npt
 from flows.heads import STORED, Head
 
 if TYPE_CHECKING:
-    from datasketch import MinHashLSH
+    pass
 
 COMPONENTS: Final = 64
 """Of a signature: the similarity's standard error is 0.04 at 0.9."""
@@ -97,7 +97,7 @@ class Lookalikes:
             self._index.remove(doc_id)
 
     def find(self, doc_id: str, signature: str) -> Twin | None:
-        """The known document most similar to this one, other than itself; the first by id of equals.
+        """The known document most similar to this one, not itself; the first by id of equals.
 
         Args:
             doc_id: Of the document asked for.

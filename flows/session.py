@@ -330,8 +330,8 @@ def encoder_of(manifest: Manifest, wanted: str | None) -> EncoderSpecification:
         if wanted is not None:
             raise
         raise FlowError(
-            f"collection {base_name(manifest.name)!r} was built by encoder {name!r}, which is not there any "
-            "more; say with --encoder where it is now, or ingest into a new collection"
+            f"collection {base_name(manifest.name)!r} was built by encoder {name!r}, which is not "
+            "there any more; say with --encoder where it is now, or ingest into a new collection"
         ) from error
 
 

@@ -4,8 +4,10 @@ All of it may be deleted at any time.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from search.errors import CollectionExists
 
@@ -20,11 +22,13 @@ KINDS: Final = {
 
 
 def state_folder(store: str) -> Path:
-    """The store's own folder, or for a server the user's state folder."""
+    """The store's own folder, or for a server a folder of its own in the user's state folder."""
     if "://" not in store:
         return Path(store)
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "sextant"
+    place = urlsplit(store)
+    server = f"{place.netloc.rpartition('@')[2]}{place.path}"
+    return Path(base) / "sextant" / re.sub(r"[^A-Za-z0-9.]+", "-", server).strip("-.")
 
 
 def claim_state_folder(store: str, collection: str) -> None:

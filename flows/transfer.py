@@ -234,7 +234,7 @@ def _content(record: Record) -> Payload:
 
 
 def _is_same(first: Any, second: Any) -> bool:
-    """Whether two JSON values are equal, but for last digits of floats, which an engine may lose."""
+    """Whether two JSON values are equal, but for last digits of floats, which engines lose."""
     if isinstance(first, dict) and isinstance(second, dict):
         return first.keys() == second.keys() and all(
             _is_same(value, second[key]) for key, value in first.items()
