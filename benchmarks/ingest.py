@@ -168,9 +168,11 @@ def measured_memory(place: Path, options: argparse.Namespace, copies: int) -> di
     name = f"{copies}-fold"
     corpus = changed_copies(options.folder, copies, place / name)
     arguments = hash_ingest(corpus, place / f"{name}-store", "--prefect")
-    with IngestChild(arguments, folder=place, threads=options.threads) as child:
-        with MemoryWatch(child.pid) as watch:
-            outcome = child.end(seconds=PATIENCE_SECONDS).require_finished()
+    with (
+        IngestChild(arguments, folder=place, threads=options.threads) as child,
+        MemoryWatch(child.pid) as watch,
+    ):
+        outcome = child.end(seconds=PATIENCE_SECONDS).require_finished()
     report = outcome.report
     return {
         "copies": copies,

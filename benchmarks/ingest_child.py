@@ -110,9 +110,7 @@ class IngestChild:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=child_environment(threads)
-            | dict([self.mark.split("=")])
-            | dict(variables or {}),
+            env=child_environment(threads) | dict([self.mark.split("=")]) | dict(variables or {}),
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()

@@ -15,13 +15,13 @@ import numpy.typing as npt
 from flows.heads import STORED
 from search.checksums import CHECKSUM, verify_record
 from search.collections import open_or_adopt
-from search.errors import SearchError
+from search.errors import CollectionNotFound, SearchError
 from search.records import KIND, KIND_CHUNK, KIND_HEAD, KIND_QUARANTINE, METADATA
 from search.stores.locate import open_store
 
 COLLECTION: Final = "docs"
 OWN_MARKS: Final = ("run_id", "ingested_at")
-"""Of a point's metadata, what each run writes anew; checksums cover it, and are verified instead."""
+"""Of a point's metadata, what each run writes anew; checksums, which cover it, are verified."""
 LEAST_COSINE: Final = 0.999
 """Of a text's two vectors, which bfloat16 rounds otherwise in another batch."""
 
@@ -72,23 +72,22 @@ def contents(store: Path) -> Contents:
         place.close()
 
 
-def points_in_copy(store: Path) -> int | None:
-    """How many points a store holds, counted in a copy: what is there stays as it was left.
+def contents_of_copy(store: Path, scratch: Path) -> Contents | None:
+    """What a store holds, read from a copy in `scratch`: the store itself stays as it was left.
 
-    None where even the copy cannot be opened, as that of a store that somebody works on.
+    None where the copy cannot be read; empty where there is no collection yet.
     """
     if not store.exists():
-        return 0
-    with tempfile.TemporaryDirectory(dir=store.parent) as name:
+        return {}
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
         copy = Path(name) / store.name
         copy_store(store, copy)
-        place = open_store(copy)
         try:
-            return open_or_adopt(place, COLLECTION).count() if place.list() else 0
+            return contents(copy)
+        except CollectionNotFound:
+            return {}
         except SearchError:
             return None
-        finally:
-            place.close()
 
 
 def copy_store(store: Path, copy: Path) -> None:

@@ -28,7 +28,7 @@ from flows.failures import WITH_QUARANTINE, explain
 from flows.ingestion import Ingestion, IngestReport, IngestRequest, recording
 from flows.partition import Receipt, store_documents
 from flows.progress import Lines, Progress
-from flows.session import running
+from flows.session import Session, running
 from flows.settings import load_settings
 from search.stores.edge_room import Room
 
@@ -42,21 +42,26 @@ IN_FLIGHT: Final = 2
 
 def plainly(request: IngestRequest, progress: Progress) -> tuple[IngestReport, dict[str, float]]:
     """The flow's steps without Prefect; the report, and the processor time until all was stored."""
-    with running(request.target) as run, recording(request, run):
+    with running(request.target) as run:
         run.progress = progress
-        ingestion = Ingestion.begin(request, run)
-        progress.stage(STORING, len(ingestion.plan.store))
-        with ThreadPoolExecutor(IN_FLIGHT) as pool, ingestion.storing():
-            begun: deque[Future[Receipt]] = deque()
-            for documents in ingestion.plan.partitions():
-                if len(begun) == IN_FLIGHT:
-                    ingestion.add(begun.popleft().result())
-                begun.append(pool.submit(store_documents, documents, run))
-            while begun:
+        with recording(request, run):
+            return _plainly(request, run)
+
+
+def _plainly(request: IngestRequest, run: Session) -> tuple[IngestReport, dict[str, float]]:
+    ingestion = Ingestion.begin(request, run)
+    run.progress.stage(STORING, len(ingestion.plan.store))
+    with ThreadPoolExecutor(IN_FLIGHT) as pool, ingestion.storing():
+        begun: deque[Future[Receipt]] = deque()
+        for documents in ingestion.plan.partitions():
+            if len(begun) == IN_FLIGHT:
                 ingestion.add(begun.popleft().result())
-        stored = cpu_seconds()
-        ingestion.remove_vanished()
-        return ingestion.finish(), stored
+            begun.append(pool.submit(store_documents, documents, run))
+        while begun:
+            ingestion.add(begun.popleft().result())
+    stored = cpu_seconds()
+    ingestion.remove_vanished()
+    return ingestion.finish(), stored
 
 
 def cpu_seconds() -> dict[str, float]:
@@ -123,7 +128,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     request = IngestRequest.of([str(options.folder)], settings, allow_removals=True)
     before, began = cpu_seconds(), time.perf_counter()
     if options.prefect:
-        report, stored = commands.run_ingest(request, Lines()), None
+        report, stored = commands.run_ingest(request, Lines()), {}
     else:
         report, stored = plainly(request, Lines())
     ended, wall = cpu_seconds(), time.perf_counter() - began
@@ -135,7 +140,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "cpu_seconds": {
             # after the run, its children count as parsers: what was theirs stands in `storing`
             "whole": round(ended["all"] - before["all"], 3),
-            "storing": stored and {role: round(s - before.get(role, 0.0), 3) for role, s in stored.items()},
+            "storing": stored
+            and {role: round(s - before.get(role, 0.0), 3) for role, s in stored.items()},
         },
     }
 

@@ -1,15 +1,24 @@
 """Cluster: group a collection's chunks, write the groups back, report. Thin over `clustering`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from prefect import flow, task
 from pydantic import BaseModel, ConfigDict
 
+from flows.clustering.artifact import publish_artifact
+from flows.clustering.method import Algorithm, Method, Projection
 from flows.clustering.report import ClusterReport
-from flows.clustering.run import cluster_collection
+from flows.clustering.run import Wanted, cluster_collection
+from flows.clustering.spherical import Floats
 from flows.progress import Progress
-from flows.session import Target, current, running
+from flows.runs import recorded, runs_folder
+from flows.session import Session, Target, current, running
+from flows.state import state_folder
+from search.collections import base_name
+
+REPORT = "report"
 
 
 class ClusterRequest(BaseModel):
@@ -18,29 +27,84 @@ class ClusterRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Target
+    algorithm: Algorithm = "kmeans"
     k: int | None = None
+    min_cluster_size: int | None = None
     seed: int = 0
+    projection: Projection = "pca"
+    verify_names: bool = True
+    """Whether names are searched for, which loads the encoder."""
     report: str
-    """Folder for `clusters.json` and `clusters.md`."""
+    """Folder for `clusters.html` and the report's other files."""
+
+    @property
+    def method(self) -> Method:
+        """What decides the clusters, beside the vectors."""
+        return Method(
+            algorithm=self.algorithm,
+            k=self.k,
+            min_cluster_size=self.min_cluster_size,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEncoder:
+    """The collection's own encoder, loaded when it is first asked."""
+
+    session: Session
+
+    def encode_query(self, sentences: Sequence[str]) -> Floats:
+        """L2-normalised vectors, float32 of shape (len(sentences), D)."""
+        self.session.require_canary()
+        return self.session.queries().encode_query(sentences)
+
+    def encode_document(self, sentences: Sequence[str]) -> Floats:
+        """Likewise, as chunks are encoded."""
+        return self.session.encode_documents(sentences).vectors
+
+
+def report_folder(target: Target) -> Path:
+    """Where a collection's report goes, and where the last run's lies: all versions share it."""
+    return state_folder(target.store) / base_name(target.collection) / REPORT
 
 
 def run_clustering(request: ClusterRequest) -> ClusterReport:
-    """Cluster the collection of the session that is open.
+    """Cluster the collection of the session that is open, and record the run.
 
     Raises:
         CollectionNotFound: it does not exist.
-        InvalidInput: k is out of range.
+        InvalidInput: a parameter is out of range.
     """
     session = current()
-    return cluster_collection(
-        session.existing_collection(),
-        k=request.k,
-        seed=request.seed,
-        report_folder=Path(request.report),
+    collection = session.existing_collection()
+    request.method.check()
+    target = request.target
+    with recorded(
+        runs_folder(target.store, target.collection),
         run_id=session.run_id,
-        created_at=session.started_at,
-        progress=_stages(session.progress),
-    )
+        kind="cluster",
+        collection=base_name(target.collection),
+        store=session.store.location,
+        versions=session.versions,
+        encoder=session.specification.name,
+        fingerprint=session.specification.fingerprint,
+    ) as recorder:
+        report = cluster_collection(
+            collection,
+            Wanted(
+                method=request.method,
+                projection=request.projection,
+                report_folder=Path(request.report),
+                state_folder=report_folder(target),
+                run_id=session.run_id,
+                created_at=session.started_at,
+            ),
+            encoder=SessionEncoder(session) if request.verify_names else None,
+            progress=_stages(session.progress),
+        )
+        recorder.done(report)
+    return report.model_copy(update={"warnings": (*report.warnings, *recorder.warnings)})
 
 
 def _stages(progress: Progress) -> Callable[[str, int, int], None]:
@@ -60,7 +124,7 @@ def _stages(progress: Progress) -> Callable[[str, int, int], None]:
 
 @task(name="cluster-collection", persist_result=False)
 def cluster_task(request: ClusterRequest) -> ClusterReport:
-    """All of a clustering: its steps share one array of vectors, so they are one task."""
+    """All of a clustering: its steps share one file of vectors, so they are one task."""
     return run_clustering(request)
 
 
@@ -68,4 +132,6 @@ def cluster_task(request: ClusterRequest) -> ClusterReport:
 def cluster_flow(request: ClusterRequest) -> ClusterReport:
     """Cluster a collection and report."""
     with running(request.target):
-        return cluster_task(request)
+        report = cluster_task(request)
+        warnings = publish_artifact(report)
+        return report.model_copy(update={"warnings": (*report.warnings, *warnings)})

@@ -61,7 +61,9 @@ def show_ingest(report: "IngestReport") -> None:
         f"{documents.unchanged} unchanged, {documents.quarantined} quarantined; "
         f"{documents.removed} removed"
     )
-    rate = f" ({report.tokens / report.seconds:,.0f} tokens/s)" if report.tokens else ""
+    rate = ""
+    if report.tokens and report.storing_seconds:  # without the start of the run
+        rate = f" ({report.tokens / report.storing_seconds:,.0f} tokens/s)"
     reused = f" ({chunks.reused} of them embedded before)" if chunks.reused else ""
     say(
         f"{chunks.stored} chunks stored{reused}, {chunks.removed} removed; "

@@ -63,7 +63,8 @@ async def find_changes(
         pools = dict.fromkeys(schedule.work_pool for schedule in schedules)
         steps += [step for name in pools if (step := await _work_pool(client, name))]
     steps += await _limits(client, limits(schedules, gpu_slots=gpu_slots), prune=prune)
-    steps += await _automations(client)
+    if not served:
+        steps += await _automations(client)
     there = dict(await _ours(client))
     for schedule in schedules:
         deployment = wanted(schedule, schedules, served=served)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from flows import scheduled
-from flows.recovery import HEARTBEAT_SECONDS, TAG
+from flows.recovery import HEARTBEAT_SECONDS, TAG, WORKER_TAG
 from flows.schedules import ANCHOR, Schedule, duration, occupied
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def wanted(schedule: Schedule, schedules: Sequence[Schedule], *, served: bool) -
         "collision_strategy": "CANCEL_NEW",
         "work_pool_name": None if served else schedule.work_pool,
         "job_variables": {} if served else {"env": _worker_environment()},
-        "tags": [TAG],
+        "tags": [TAG] if served else [TAG, WORKER_TAG],
         "description": f"{schedule.flow} of collection {schedule.collection}, {schedule.when}",
         "version": version("sextant-pipeline"),
     }

@@ -207,16 +207,16 @@ class Ingestion:
     def _index(self, collection: Collection) -> None:
         """Build the index, with progress."""
         progress = self.session.progress
-        done = 0
+        done: int | None = None
 
         def report(indexed: int, total: int) -> None:
             nonlocal done
-            if not done:
+            if done is None:
                 progress.stage("indexing", total)
+                done = 0
             progress.advance(max(0, indexed - done))
             done = max(done, indexed)
 
-        progress.stage("indexing")
         try:
             collection.optimize(report)
         except StoreFull as error:  # all documents are stored, and searches work without

@@ -49,16 +49,19 @@ class Twin:
 
 def signature_of(text: str) -> str:
     """The signature as stored in a head: base64 of 64 big-endian uint32; empty for short texts."""
-    words = [word.lower() for word in _WORD.findall(text)]
-    count = len(words) - SHINGLE_WORDS + 1
-    if count < FEWEST_SHINGLES:
+    words = " ".join(_WORD.findall(text)).lower().encode()
+    blanks = np.flatnonzero(np.frombuffer(words, dtype=np.uint8) == ord(" "))
+    ends = np.append(blanks, len(words))[SHINGLE_WORDS - 1 :]
+    if len(ends) < FEWEST_SHINGLES:
         return ""
-    step = -(-count // MOST_SHINGLES)
-    shingles = {" ".join(words[at : at + SHINGLE_WORDS]).encode() for at in range(0, count, step)}
+    begins = np.insert(blanks + 1, 0, 0)[: len(ends)]
+    step = -(-len(ends) // MOST_SHINGLES)
+    spans = zip(begins[::step].tolist(), ends[::step].tolist(), strict=True)
+    shingles = {zlib.crc32(words[begin:end]) for begin, end in spans}
     if len(shingles) < FEWEST_SHINGLES:
         return ""
     sketch = _minhash()
-    sketch.update_batch(sorted(shingles))
+    sketch.update_batch(shingles)
     return base64.b64encode(sketch.hashvalues.astype(">u4").tobytes()).decode()
 
 
@@ -140,11 +143,10 @@ def find_twins(heads: Iterable[Head], doc_ids: Sequence[str]) -> list[Twin]:
 
 
 def _minhash(values: npt.NDArray[np.uint32] | None = None) -> Any:
+    """A MinHash of numbers, which are hashes already, or of a signature's components."""
     from datasketch import MinHash
 
-    return MinHash(
-        num_perm=COMPONENTS, hashvalues=values, hashfunc=zlib.crc32, seed=1, scheme=SCHEME
-    )
+    return MinHash(num_perm=COMPONENTS, hashvalues=values, hashfunc=int, seed=1, scheme=SCHEME)
 
 
 def _values(signature: str) -> npt.NDArray[np.uint32] | None:

@@ -20,7 +20,7 @@ from typing import ClassVar, Final
 
 from filelock import FileLock, Timeout
 
-from flows.errors import FlowError
+from flows.errors import FlowError, InvalidInput
 
 START_TIMEOUT_SECONDS: Final = 120.0
 ANSWER_SECONDS: Final = 15.0
@@ -175,9 +175,15 @@ def require_answer(url: str) -> None:
     """Refuse a server that does not answer.
 
     Raises:
+        InvalidInput: the address may hold a secret.
         FlowError: nothing answers at the address, or no Prefect server.
     """
     _bypass_proxies()
+    if "@" in url:
+        raise InvalidInput(
+            f"{API_URL} holds a user or password, which logs would show; "
+            "leave it out and set PREFECT_API_AUTH_STRING"
+        )
     what = "no Prefect API"
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - an address that the user gave

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 READERS: Final = 2
 """Documents read and parsed at once: as many as there are processes for parsing."""
-DOCUMENTS_AHEAD: Final = 8
+DOCUMENTS_AHEAD: Final = 4
 """Parsed or chunked documents that wait for the next stage: enough small ones, and few large."""
 
 

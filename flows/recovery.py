@@ -1,9 +1,11 @@
-"""What picks up a run that was killed: two automations, and a look round before serving.
+"""What picks up a run that was killed, and what is put right before serving begins.
 
-Prefect notes a run whose process died as crashed, and leaves it at that. The first automation
-finds runs whose process went with its whole machine: nobody reports those, but their heartbeat
-stops. The second puts a crashed run back into the queue, until it has begun `ATTEMPTS` times. A
-run goes on from what is stored: it does again only what the one before it had not committed.
+Prefect notes a run whose process died as crashed, and leaves it at that. Here it goes back into the
+queue until it has begun `ATTEMPTS` times; it goes on from what is stored, and does again only what
+had not been committed. Where this process serves, it sees to that itself: `flows.scheduled` after
+a crash, `take_up_orphans` after its own end. For workers two automations of the server do: one for
+crashed runs, and one for runs whose whole machine is gone, which nobody reports: their heartbeat
+stops.
 """
 
 import json
@@ -15,10 +17,12 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
     from prefect.events import AutomationCore
 
 TAG: Final = "sextant"
+WORKER_TAG: Final = "sextant-worker"
+"""Of deployments in work pools, besides: the automations are for those only."""
 ATTEMPTS: Final = 3
 HEARTBEAT_SECONDS: Final = 30
 """The least that Prefect takes."""
@@ -28,7 +32,7 @@ LATE: Final = timedelta(seconds=30)
 
 
 def automations() -> "list[AutomationCore]":
-    """Both automations, for runs tagged `sextant`.
+    """Both automations, for runs that workers carry out.
 
     Their descriptions end in a digest of all that they say, by which a changed one is known.
     """
@@ -38,7 +42,7 @@ def automations() -> "list[AutomationCore]":
     from prefect.events.schemas.events import ResourceSpecification
 
     ours = ResourceSpecification(
-        {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}
+        {"prefect.resource.id": f"prefect.tag.{WORKER_TAG}", "prefect.resource.role": "tag"}
     )
     silent = AutomationCore(
         name="sextant: a run without heartbeat has crashed",
@@ -125,16 +129,22 @@ async def forget_late_runs(client: "PrefectClient", deployments: Sequence[UUID])
     return len(late)
 
 
-async def report_orphans(client: "PrefectClient", deployments: Sequence[UUID]) -> int:
-    """Note as crashed what a server of our own still takes for running; returns how many.
+async def take_up_orphans(client: "PrefectClient", deployments: Sequence[UUID]) -> int:
+    """Put back what a server of our own still takes for running; returns how many.
 
-    Only where it is certain that no process of these deployments is alive.
+    Only where it is certain that no process of these deployments is alive. The server's automations
+    are not asked: one that has just started would miss what happens now.
     """
-    from prefect.states import Crashed
+    from prefect.states import AwaitingRetry, Crashed
 
     orphans = await _runs(client, deployments, "RUNNING", "PENDING", "CANCELLING")
     for run in orphans:
-        await client.set_flow_run_state(run.id, Crashed(message="what served it is gone"))
+        if run.run_count < ATTEMPTS:
+            message = f"attempt {run.run_count + 1} of {ATTEMPTS}: what served it is gone"
+            state: State[Any] = AwaitingRetry(message=message)
+        else:
+            state = Crashed(message=f"what served it is gone, {ATTEMPTS} times")
+        await client.set_flow_run_state(run.id, state, force=True)
     return len(orphans)
 
 

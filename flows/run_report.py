@@ -41,7 +41,7 @@ def count_rows(report: "IngestReport") -> list[dict[str, str | int]]:
     return [{"what": name, "count": number} for name, number in named.items()]
 
 
-def artifact_key(collection: str, what: str) -> str:
+def artifact_key(collection: str, what: str, *, kind: str = "ingest") -> str:
     """The key under which Prefect files a collection's reports: lower case and dashes only.
 
     No two collections share one: a name with other characters, or with two dashes in a row, gets
@@ -53,7 +53,7 @@ def artifact_key(collection: str, what: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", collection.lower()).strip("-")
     if slug != collection:
         slug += f"--{hashlib.sha256(collection.encode()).hexdigest()[:_DIGEST]}"
-    return f"ingest-{what}-{slug}"
+    return f"{kind}-{what}-{slug}"
 
 
 def publish_artifact(report: "IngestReport") -> tuple[str, ...]:

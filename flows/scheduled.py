@@ -87,15 +87,27 @@ def _attended(name: str) -> "Flow[..., Any]":
         name=inner.name,
         task_runner=inner.task_runner,
         persist_result=False,
-        on_crashed=[_say_that_it_died],
+        on_crashed=[_after_crash],
     )
 
 
-def _say_that_it_died(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:
-    """Run by the process that serves, which knows the run as it was before this attempt."""
+def _after_crash(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:
+    """Say that a run's process died, in the process that watched it; try again where that serves.
+
+    Of workers' runs the server itself takes care: `flows.recovery.automations`.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.states import AwaitingRetry
+
     attendance = Attendance(str(flow_run.parameters.get("schedule")), str(flow_run.id))
-    attempt = f"attempt {flow_run.run_count + 1} of {ATTEMPTS}"
-    attendance.say(f"its process died ({attempt}); what it has committed stays")
+    with get_client(sync_client=True) as client:
+        begun = client.read_flow_run(flow_run.id).run_count
+        attendance.say(
+            f"its process died (attempt {max(begun, 1)} of {ATTEMPTS}); what it committed stays"
+        )
+        if SERVED_BY in os.environ and 0 < begun < ATTEMPTS:
+            again: State[Any] = AwaitingRetry(message=f"attempt {begun + 1} of {ATTEMPTS}")
+            client.set_flow_run_state(flow_run.id, again)
 
 
 @dataclass(frozen=True)

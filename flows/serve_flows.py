@@ -118,7 +118,7 @@ async def _prepare(
     from prefect.client.orchestration import get_client
 
     from flows.deploy import apply, deployment_ids, find_changes
-    from flows.recovery import forget_late_runs, free_slots, report_orphans
+    from flows.recovery import forget_late_runs, free_slots, take_up_orphans
 
     async with get_client() as client:
         steps = await find_changes(
@@ -128,7 +128,7 @@ async def _prepare(
         ids = await deployment_ids(client, schedules)
         await forget_late_runs(client, list(ids.values()))
         if api.is_own:
-            if orphans := await report_orphans(client, list(ids.values())):
+            if orphans := await take_up_orphans(client, list(ids.values())):
                 console.complain(f"{orphans} runs were cut short when serving ended; trying again")
             await free_slots(client)
         return ids

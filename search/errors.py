@@ -21,6 +21,14 @@ class FingerprintMismatch(SearchError):
     """The collection was built by another encoder than the one in use."""
 
 
+class EncoderUnavailable(SearchError):
+    """The encoder that queries need cannot be loaded, or gave no answer; words still find."""
+
+
+class WordsMissing(SearchError):
+    """The collection has no vectors of words: it was made before there were any."""
+
+
 class StoreInUse(SearchError):
     """Another process holds the embedded store."""
 

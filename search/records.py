@@ -67,8 +67,36 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """Why a hit stands where it does: its place and score on either side, from 1; None: not there.
+
+    Of hits that stand for a document, each side's are those of its own best chunk.
+    """
+
+    dense_rank: int | None = None
+    dense_score: float | None = None
+    """Cosine."""
+    lexical_rank: int | None = None
+    lexical_score: float | None = None
+    """BM25."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The sentence of a hit that answers best: characters `hit.text[start:end]`."""
+
+    start: int
+    end: int
+    score: float
+    """Cosine to the query; of hits by words, the share of the query's words that it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One answer to a query: a chunk, its cosine score, and the exact span of the parsed source."""
+    """One answer to a query: a chunk, its score, and the exact span of the parsed source.
+
+    The score is a cosine, a BM25 score, or made of the ranks of both, as the search's mode says.
+    """
 
     rank: int
     score: float
@@ -80,3 +108,13 @@ class Hit:
     start: int
     end: int
     metadata: dict[str, Any] = field(default_factory=dict)
+    ranks: Ranks | None = None
+    more: int = 0
+    """Further chunks of the same document among those that were looked at."""
+    duplicates: tuple[str, ...] = ()
+    """Ids of chunks that say the same, and are not shown."""
+    percentile: float | None = None
+    """Part of meaningless queries, 0 to 1, whose best chunk has a lower cosine than this one."""
+    evidence: Evidence | None = None
+    marks: tuple[tuple[int, int], ...] = ()
+    """Where words of the query stand: starts and ends in `text`."""

@@ -30,7 +30,7 @@ def test_the_compose_file_holds_no_secret_and_opens_no_port_to_the_world() -> No
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:")
         for name, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|KEY|CONNECTION", name):
+            if re.search("PASSWORD|API_KEY|CONNECTION", name):
                 assert "${" in value and ":?" in value, f"{name} is written out"
 
 

@@ -3,13 +3,14 @@
 Legend: `N` vectors, `M` members of one cluster, `C` candidates among them, `D` dimensions.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from flows.clustering.spherical import Floats, directions
+from flows.clustering.spherical import Floats
+from flows.clustering.vector_file import Vectors
 
 EXEMPLARS: Final = 5
 CANDIDATES: Final = 50
@@ -35,10 +36,12 @@ class Exemplar(BaseModel):
     """The passage on one line, clipped to about 200 characters."""
     similarity: float
     """Cosine to the cluster's centroid."""
+    kind: Literal["nearest", "diverse", "outlier"] = "nearest"
+    """Why it is shown: it is nearest to the centroid; near it, and unlike those before; far."""
 
 
 def pick_exemplars(
-    vectors_ND: Floats,
+    vectors: Vectors,
     members_M: npt.NDArray[np.int64],
     *,
     cosines_N: Floats,
@@ -53,7 +56,7 @@ def pick_exemplars(
     thus the member nearest to the centroid. Ties go to the lower row.
 
     Args:
-        vectors_ND: float32 (N, D), all vectors, of any length but 0.
+        vectors: all N of them.
         members_M: the rows that belong to the cluster, ascending, at least one.
         cosines_N: float32 (N,), every vector's cosine to its own centroid.
         documents_N: the number of every vector's document.
@@ -68,7 +71,7 @@ def pick_exemplars(
             candidates.append(row)
             if len(candidates) == CANDIDATES:
                 break
-    unit_CD = directions(vectors_ND[candidates])
+    unit_CD = vectors.take(candidates)
     likeness_CC = unit_CD @ unit_CD.T
     picked = [0]
     while len(picked) < min(count, len(candidates)):

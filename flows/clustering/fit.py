@@ -3,23 +3,26 @@
 Legend: `N` vectors, `D` dimensions, `K` clusters.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from flows.clustering.choice import KScore, choose
-from flows.clustering.spherical import (
-    Floats,
-    Labels,
-    centroids,
-    cosines,
-    distinct_rows,
-    partition,
-    unit_rows,
+from flows.clustering.bisecting import Node, tree_partition
+from flows.clustering.choice import FIT_SAMPLE, KScore, choose
+from flows.clustering.densities import density_partition
+from flows.clustering.method import Algorithm, Method
+from flows.clustering.spherical import MINI_BATCH_ABOVE, Floats, Labels, partition, unit_rows
+from flows.clustering.streaming import (
+    count_distinct,
+    mean_directions,
+    one_thread,
+    own_cosines,
+    stream_partition,
 )
+from flows.clustering.vector_file import ArrayVectors, Vectors, all_rows, sample_rows
 from flows.errors import InvalidInput
 
 STARTS: Final = 8
@@ -36,18 +39,34 @@ OUTLIER_MIN_SPREAD: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A group of a tree of clusters; its parent stands before it."""
+
+    parent: int | None
+    """Place of its parent; None of the root, which comes first."""
+    cluster: int | None
+    """The label that it is, where it is not parted further."""
+    size: int
+    """Points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clustering:
     """A partition of N vectors into K clusters; rows stand in the order of the vectors given.
 
     Attributes:
-        labels: int32 (N,), cluster of each vector: 0 is the largest, ties by smallest member id.
+        labels: int32 (N,), cluster of each vector: 0 is the largest, ties by smallest member id;
+            -1 for the outliers of `hdbscan`, which belong to no cluster.
         centroids: float32 (K, D), mean direction of each cluster, of length 1 (or 0: no direction).
-        cosines: float32 (N,), each vector's cosine to its centroid.
-        outliers: bool (N,), see `outliers`; an outlier keeps its cluster.
+        cosines: float32 (N,), each vector's cosine to its centroid, or to the nearest one where it
+            belongs to no cluster.
+        outliers: bool (N,), see `outliers`: an outlier keeps its cluster; of `hdbscan`, its own.
         k: clusters found; below `requested_k` only where fewer distinct vectors were there to part.
         requested_k: what the caller asked for; None where k was chosen.
         criterion: what every k that was tried scored; empty where k was given.
         seed: of the random starts.
+        algorithm: which one parted them.
+        tree: of `bisecting`, how the clusters came about; else empty.
     """
 
     labels: Labels
@@ -58,6 +77,8 @@ class Clustering:
     requested_k: int | None
     criterion: tuple[KScore, ...]
     seed: int
+    algorithm: Algorithm = "kmeans"
+    tree: tuple[Branch, ...] = ()
 
 
 def fit(
@@ -67,12 +88,10 @@ def fit(
     k: int | None = None,
     seed: int = 0,
 ) -> Clustering:
-    """Cluster vectors by direction with spherical k-means.
+    """Cluster vectors by direction with spherical k-means; see `fit_vectors`.
 
     The same vectors under the same ids give the same clusters whatever their order, on any number
-    of cores: points are sorted by id first and one thread computes. Up to 50,000 vectors go through
-    `KMeans`, more through `MiniBatchKMeans`; both end in full rounds of spherical k-means. Memory:
-    up to three times the vectors.
+    of cores: points are sorted by id first and one thread computes.
 
     Args:
         vectors_ND: float32 (N, D), of any length but 0; they are normalised on a copy.
@@ -84,7 +103,8 @@ def fit(
         InvalidInput: k or seed out of range, ids missing or repeated, vectors empty, not finite
             or of length 0.
     """
-    check_request(k=k, seed=seed)
+    method = Method(k=k, seed=seed)
+    method.check()
     if len(ids) != len(vectors_ND):
         raise InvalidInput(f"{len(ids)} ids for {len(vectors_ND)} vectors; give one id per vector")
     if len(set(ids)) != len(ids):
@@ -93,45 +113,73 @@ def fit(
         )
     order_N = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
     unit_ND = unit_rows(np.asarray(vectors_ND)[order_N], [ids[row] for row in order_N])
-    if k is not None and k > len(unit_ND):
-        raise InvalidInput(
-            f"k={k} clusters asked of {len(unit_ND)} points; give k from 1 to {len(unit_ND)}, "
-            "or leave it out to have it chosen"
-        )
-    criterion: tuple[KScore, ...] = ()
-    if k is None:
-        chosen = choose(unit_ND, seed=seed)
-        wanted, criterion = chosen.k, chosen.criterion
-    else:
-        wanted = k
-    wanted = distinct_rows(unit_ND, limit=wanted)
-
-    labels_N = _by_size(partition(unit_ND, wanted, seed=seed, starts=STARTS))
-    centroids_KD = centroids(unit_ND, labels_N)
-    cosines_N = cosines(unit_ND, labels_N, centroids_KD)
+    found = fit_vectors(ArrayVectors(unit_ND), method)
     back_N = np.argsort(order_N)
-    return Clustering(
-        labels=labels_N[back_N],
-        centroids=centroids_KD,
-        cosines=cosines_N[back_N],
-        outliers=outliers(cosines_N, labels_N)[back_N],
-        k=len(centroids_KD),
-        requested_k=k,
-        criterion=criterion,
-        seed=seed,
+    return replace(
+        found,
+        labels=found.labels[back_N],
+        cosines=found.cosines[back_N],
+        outliers=found.outliers[back_N],
     )
 
 
-def check_request(*, k: int | None, seed: int) -> None:
-    """Refuse what no collection could satisfy, before any vector is read.
+def fit_vectors(vectors: Vectors, method: Method) -> Clustering:
+    """Cluster vectors that stand in the order of their ids.
+
+    Up to 50,000 vectors go through `KMeans`; more are read block by block (`streaming`), so that
+    memory holds a sample and a block of them, and a few numbers of each. `bisecting` grows its tree
+    on a sample; `hdbscan` takes up to 100,000 vectors, in memory.
+
+    Args:
+        vectors: float32, of length 1, at least one.
+        method: what to do.
 
     Raises:
-        InvalidInput: k below 1, or a seed outside 0 to 2**32 - 1.
+        InvalidInput: k is above the number of vectors, or they are too many for the algorithm.
     """
-    if k is not None and k < 1:
-        raise InvalidInput(f"k={k}; give 1 or more clusters, or leave it out to have it chosen")
-    if not 0 <= seed < 2**32:
-        raise InvalidInput(f"seed={seed}; give a whole number from 0 to {2**32 - 1}")
+    method.check()
+    method.check_count(len(vectors))
+    criterion: tuple[KScore, ...] = ()
+    tree: list[Node] = []
+    if method.algorithm == "hdbscan":
+        labels_N = density_partition(
+            all_rows(vectors), min_cluster_size=method.min_cluster_size, seed=method.seed
+        )
+    else:
+        wanted, criterion = _wanted(vectors, method)
+        if method.algorithm == "bisecting":
+            with one_thread():
+                labels_N, tree = tree_partition(vectors, wanted, seed=method.seed)
+        elif len(vectors) <= MINI_BATCH_ABOVE:
+            labels_N = partition(all_rows(vectors), wanted, seed=method.seed, starts=STARTS)
+        else:
+            labels_N = stream_partition(vectors, wanted, seed=method.seed)
+    labels_N, numbers = _by_size(labels_N)
+    with one_thread():
+        centroids_KD = mean_directions(vectors, labels_N)
+        cosines_N = own_cosines(vectors, labels_N, centroids_KD)
+    return Clustering(
+        labels=labels_N,
+        centroids=centroids_KD,
+        cosines=cosines_N,
+        outliers=(labels_N < 0 if method.algorithm == "hdbscan" else outliers(cosines_N, labels_N)),
+        k=len(centroids_KD),
+        requested_k=method.k,
+        criterion=criterion,
+        seed=method.seed,
+        algorithm=method.algorithm,
+        tree=_branches(tree, labels_N, numbers),
+    )
+
+
+def _wanted(vectors: Vectors, method: Method) -> tuple[int, tuple[KScore, ...]]:
+    """How many clusters to look for, and what was tried."""
+    wanted, criterion = method.k, ()
+    if wanted is None:
+        sample = vectors.take(sample_rows(len(vectors), FIT_SAMPLE, seed=method.seed))
+        chosen = choose(sample, seed=method.seed)
+        wanted, criterion = chosen.k, chosen.criterion
+    return count_distinct(vectors, limit=wanted), criterion
 
 
 def outliers(cosines_N: Floats, labels_N: Labels) -> npt.NDArray[np.bool_]:
@@ -155,11 +203,35 @@ def outliers(cosines_N: Floats, labels_N: Labels) -> npt.NDArray[np.bool_]:
     return flagged_N
 
 
-def _by_size(labels_N: Labels) -> Labels:
-    """Renumber by descending size; points are sorted by id, so the first member breaks a tie."""
-    _, first_K, sizes_K = np.unique(labels_N, return_index=True, return_counts=True)
-    ranking_K = np.lexsort((first_K, -sizes_K))
-    numbers_K = np.empty(len(ranking_K), dtype=np.int32)
-    numbers_K[ranking_K] = np.arange(len(ranking_K), dtype=np.int32)
-    renumbered_N: Labels = numbers_K[labels_N]
-    return renumbered_N
+def _by_size(labels_N: Labels) -> tuple[Labels, dict[int, int]]:
+    """Renumber by descending size; points are sorted by id, so the first member breaks a tie.
+
+    Returns:
+        The new labels, and the new number of each old one; negative labels stay.
+    """
+    old_K, first_K, sizes_K = np.unique(labels_N, return_index=True, return_counts=True)
+    ranking = [place for place in np.lexsort((first_K, -sizes_K)) if old_K[place] >= 0]
+    numbers = {int(old_K[place]): number for number, place in enumerate(ranking)}
+    new_K = np.array([numbers.get(int(old), -1) for old in old_K], dtype=np.int32)
+    renumbered_N: Labels = new_K[np.searchsorted(old_K, labels_N)]
+    return renumbered_N, numbers
+
+
+def _branches(
+    nodes: Sequence[Node], labels_N: Labels, numbers: Mapping[int, int]
+) -> tuple[Branch, ...]:
+    """The tree with the sizes of all points, of which it may have seen a sample."""
+    sizes = [0] * len(nodes)
+    clusters: list[int | None] = [None] * len(nodes)
+    leaf = 0
+    for place, node in enumerate(nodes):
+        if node.children is None:
+            clusters[place] = numbers.get(leaf)
+            sizes[place] = int((labels_N == numbers.get(leaf, -2)).sum())
+            leaf += 1
+    for place in range(len(nodes) - 1, 0, -1):  # children stand behind their parents
+        sizes[nodes[place].parent or 0] += sizes[place]
+    return tuple(
+        Branch(parent=node.parent, cluster=clusters[place], size=sizes[place])
+        for place, node in enumerate(nodes)
+    )

@@ -13,6 +13,7 @@ from typing import Final
 from flows.clustering.exemplars import Exemplar
 from flows.clustering.report import Cluster, ClusterReport
 from flows.clustering.snippet import one_line
+from flows.clustering.telling import algorithm_words, change_lines, how_k, parameter_rows
 
 LONGEST_FIELD: Final = 300
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -40,24 +41,33 @@ def _lines(report: ClusterReport) -> Iterator[str]:
     yield ""
     yield (
         f"{_count(report.chunks, 'chunk')} of {_count(report.documents, 'document')} in "
-        f"{_count(report.k, 'cluster')} ({_how_k(report)}); {_count(report.outliers, 'outlier')}."
+        f"{_count(report.k, 'cluster')} by {algorithm_words(report)} ({how_k(report)}); "
+        f"{_count(report.outliers, 'outlier')}."
     )
+    yield from _changes(report)
     yield ""
-    yield "| # | Name | Chunks | Share | Documents | Cohesion | Outliers |"
-    yield "|--:|:-----|-------:|------:|----------:|---------:|---------:|"
+    yield "| # | Name | Chunks | Share | Documents | Change | Stability | Name finds it |"
+    yield "|--:|:-----|-------:|------:|----------:|:-------|----------:|--------------:|"
     for cluster in report.clusters:
+        found = cluster.name_check
         yield (
-            f"| {cluster.id} | {escape(cluster.name)} | {cluster.size:,} | {cluster.share:.1%} "
-            f"| {cluster.documents:,} | {cluster.cohesion:.3f} | {cluster.outliers:,} |"
+            f"| {cluster.id} | {escape(cluster.name)}{_marks(cluster)} | {cluster.size:,} "
+            f"| {cluster.share:.1%} | {cluster.documents:,} | {_fate(cluster)} "
+            f"| {_two(cluster.stability)} | {_two(found.precision if found else None)} |"
         )
     yield ""
     yield (
-        "Cohesion is the mean cosine of a cluster's chunks to its centroid: 1 where all are alike. "
-        "A search filtered by cluster=0 sees the chunks of cluster 0 alone."
+        "Stability is how much of a cluster comes back from samples and other seeds; below 0.6 it "
+        "may be an accident. “Name finds it” is the share of its chunks among the first hits of a "
+        "search for its name; below 0.5 the name is weak. A search filtered by cluster=0 sees the "
+        "chunks of cluster 0 alone."
     )
     for cluster in report.clusters:
         yield ""
         yield from _section(cluster)
+    if report.tree:
+        yield ""
+        yield from _tree(report)
     yield ""
     yield from _outliers(report)
     if report.criterion:
@@ -66,10 +76,23 @@ def _lines(report: ClusterReport) -> Iterator[str]:
     yield ""
     yield "## This run"
     yield ""
-    yield f"- Run: {escape(report.run_id)}"
-    yield f"- Created at: {escape(report.created_at)}"
-    yield f"- Encoder fingerprint: {escape(report.fingerprint)}"
-    yield f"- Seed: {report.seed}"
+    for name, value in parameter_rows(report):
+        yield f"- {name}: {escape(value)}"
+    for warning in report.warnings:
+        yield f"- Warning: {escape(warning)}"
+
+
+def _changes(report: ClusterReport) -> Iterator[str]:
+    if report.previous_run is None:
+        return
+    yield ""
+    yield f"Since run {escape(report.previous_run)}:"
+    yield ""
+    lines = list(change_lines(report))
+    for line in lines:
+        yield f"- {escape(line)}"
+    if not lines:
+        yield "- every cluster is as it was, within a tenth of its size"
 
 
 def _section(cluster: Cluster) -> Iterator[str]:
@@ -77,10 +100,21 @@ def _section(cluster: Cluster) -> Iterator[str]:
     yield ""
     yield (
         f"{_count(cluster.size, 'chunk')} of {_count(cluster.documents, 'document')}, "
-        f"{cluster.share:.1%} of the collection."
+        f"{cluster.share:.1%} of the collection; {_fate(cluster)}; cohesion "
+        f"{cluster.cohesion:.3f}{_marks(cluster)}."
     )
     yield ""
     yield f"Keywords: {', '.join(map(escape, cluster.keywords)) or 'none, its texts hold no words'}"
+    if cluster.name_check is not None:
+        check = cluster.name_check
+        recall = "" if check.recall is None else f", recall {check.recall:.2f}"
+        yield ""
+        yield (
+            f"A search for the name: precision {check.precision:.2f} of {check.hits} hits{recall}."
+        )
+    for quote in cluster.sentences:
+        yield ""
+        yield f"> “{escape(quote.text)}” — {escape(quote.title or quote.source)}"
     yield ""
     yield "Exemplars, nearest to the centroid and unlike each other:"
     yield ""
@@ -96,16 +130,43 @@ def _section(cluster: Cluster) -> Iterator[str]:
             f"- **{escape(document.title or document.source)}** — "
             f"{escape(document.source)}, {_count(document.chunks, 'chunk')}"
         )
+    if cluster.queries:
+        yield ""
+        yield "Sample queries:"
+        yield ""
+    for query in cluster.queries:
+        yield f"- {escape(query.query)} ({query.precision:.0%} of {query.hits} hits)"
+
+
+def _tree(report: ClusterReport) -> Iterator[str]:
+    yield "## Tree"
+    yield ""
+    depths: list[int] = []
+    children: dict[int, list[int]] = {}
+    for place, node in enumerate(report.tree):
+        depths.append(0 if node.parent is None else depths[node.parent] + 1)
+        if node.parent is not None:
+            children.setdefault(node.parent, []).append(place)
+    waiting = [0]
+    while waiting:
+        place = waiting.pop()
+        node = report.tree[place]
+        yield f"{'  ' * depths[place]}- {escape(node.name)} ({_count(node.size, 'chunk')})"
+        waiting.extend(reversed(children.get(place, [])))
 
 
 def _outliers(report: ClusterReport) -> Iterator[str]:
     yield "## Outliers"
     yield ""
-    yield (
-        "k-means puts every chunk into a cluster. An outlier is a chunk whose cosine to the "
-        "centroid lies more than 3.5 robust standard deviations below its cluster's median; it "
-        f"keeps its cluster, and is counted there. Here: {report.outliers:,} of {report.chunks:,}."
-    )
+    if report.algorithm == "hdbscan":
+        said = "An outlier is a chunk that no dense group takes in; it belongs to no cluster."
+    else:
+        said = (
+            "Every chunk is put into a cluster. An outlier is a chunk whose cosine to the "
+            "centroid lies more than 3.5 robust standard deviations below its cluster's median; it "
+            "keeps its cluster, and is counted there."
+        )
+    yield f"{said} Here: {report.outliers:,} of {report.chunks:,}."
     if report.outlier_examples:
         yield ""
         yield "The farthest:"
@@ -136,16 +197,25 @@ def _passage(exemplar: Exemplar) -> str:
     )
 
 
-def _how_k(report: ClusterReport) -> str:
-    if report.requested_k is None:
-        return (
-            f"k chosen by silhouette among {len(report.criterion)}"
-            if report.criterion
-            else ("nothing to choose from")
-        )
-    if report.requested_k == report.k:
-        return "k given"
-    return f"k given as {report.requested_k}, but the vectors part into no more than {report.k}"
+def _marks(cluster: Cluster) -> str:
+    marks = []
+    if cluster.unstable:
+        marks.append("unstable")
+    if cluster.weak_name:
+        marks.append("weak name")
+    return f" ({', '.join(marks)})" if marks else ""
+
+
+def _fate(cluster: Cluster) -> str:
+    before = cluster.size_before
+    word = "new" if cluster.fate == "born" else cluster.fate
+    if before is None or before == cluster.size:
+        return word
+    return f"{word} ({cluster.size - before:+,})"
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _count(number: int, noun: str) -> str:

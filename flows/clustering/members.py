@@ -3,15 +3,16 @@
 Legend: `N` chunks, `D` dimensions.
 """
 
+import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from flows.clustering.snippet import valid_text
-from flows.clustering.spherical import Floats
+from flows.clustering.vector_file import VectorFile
 from flows.errors import FlowError
 from search.collections import base_name
 from search.filters import of_kind
@@ -19,9 +20,15 @@ from search.records import KIND_CHUNK, METADATA, PAGE_CONTENT, Record
 from search.stores.contract import Collection
 
 CLUSTER: Final = "cluster"
-"""Key of a chunk's metadata that holds the number of its cluster."""
+"""Key of a chunk's metadata that holds the number of its cluster, -1 for none."""
+CLUSTER_NAME: Final = "cluster_name"
+"""Key for the name of that cluster; a chunk of no cluster has none."""
+CLUSTER_NAMED_BY: Final = "cluster_named_by"
+"""Key that is there where a person gave the name, so that it outlives the report's files."""
+PERSON: Final = "person"
 
-UNCLUSTERED: Final = -1
+UNCLUSTERED: Final = -2
+"""Of a chunk that no run has seen; -1 is one that a run put into no cluster."""
 READ_BATCH: Final = 1024
 TEXT_BATCH: Final = 256
 
@@ -38,23 +45,66 @@ class Document:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a chunk's metadata says of its cluster."""
+
+    cluster: int = UNCLUSTERED
+    name: str | None = None
+    by_person: bool = False
+
+    def changes(self, before: "Mark") -> dict[str, Any]:
+        """The metadata that turns one mark into this one; None removes a key."""
+        changed: dict[str, Any] = {}
+        if self.cluster != before.cluster:
+            changed[CLUSTER] = self.cluster
+        if self.name != before.name:
+            changed[CLUSTER_NAME] = self.name
+        if self.by_person != before.by_person:
+            changed[CLUSTER_NAMED_BY] = PERSON if self.by_person else None
+        return changed
+
+
+@dataclass(slots=True, kw_only=True)
 class Members:
-    """Every chunk of a collection, without its text; rows of the arrays follow `ids`.
+    """Every chunk of a collection, without text and vector; rows are in the order of the ids.
+
+    Forty bytes a chunk, and each document once.
 
     Attributes:
-        ids: N chunk ids.
-        vectors: float32 (N, D).
+        ids: uint8 (N, 16), the ids' bytes.
         documents: each document once, in the order of first appearance.
         document_of: int32 (N,), place of each chunk's document in `documents`.
-        clusters: int32 (N,), the cluster that the store holds for each chunk; -1 where none.
+        starts, ends: int32 (N,), the characters of its document that a chunk is.
+        marks: each mark once that the store holds.
+        mark_of: int32 (N,), place of each chunk's mark in `marks`.
     """
 
-    ids: list[str]
-    vectors: Floats
-    documents: list[Document]
+    ids: npt.NDArray[np.uint8]
+    documents: list[Document] = field(default_factory=list)
     document_of: npt.NDArray[np.int32]
-    clusters: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
+    marks: list[Mark] = field(default_factory=list)
+    mark_of: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.ids)
+
+    def id(self, row: int) -> str:
+        """The id of the chunk in a row."""
+        return str(uuid.UUID(bytes=self.ids[row].tobytes()))
+
+    def document(self, row: int) -> Document:
+        """The document of the chunk in a row."""
+        return self.documents[self.document_of[row]]
+
+    @property
+    def clusters(self) -> npt.NDArray[np.int32]:
+        """int32 (N,), the cluster that the store holds for each chunk; see `UNCLUSTERED`."""
+        own = np.array([mark.cluster for mark in self.marks], dtype=np.int32)
+        return np.asarray(own[self.mark_of], dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,28 +116,30 @@ class Passage:
     end: int
 
 
-def read_members(collection: Collection, *, progress: Progress) -> Members:
-    """Read all chunks in one pass; memory holds the vectors once, and no texts.
+def read_members(collection: Collection, vectors: VectorFile, *, progress: Progress) -> Members:
+    """Read all chunks in one pass; vectors go into a file, texts are left.
+
+    Args:
+        collection: its chunks come in the order of their ids.
+        vectors: empty; gets a row for each chunk.
+        progress: is told of stage `read`.
 
     Raises:
         FlowError: the collection holds no chunk, or a chunk lacks its vector or its document.
+        InvalidInput: a vector has no direction.
     """
     chunks = of_kind(KIND_CHUNK)
     name, dimension = base_name(collection.manifest.name), collection.manifest.dimension
     expected = collection.count(chunks)
-    ids: list[str] = []
-    documents: list[Document] = []
-    places: dict[str, int] = {}
-    vectors_ND = np.empty((expected, dimension), dtype=np.float32)
-    document_of_N = np.empty(expected, dtype=np.int32)
-    clusters_N = np.empty(expected, dtype=np.int32)
+    members = _room(expected)
+    documents: dict[str, int] = {}
+    marks: dict[Mark, int] = {}
+    waiting: list[npt.NDArray[np.float32]] = []
+    names: list[str] = []
+    row = 0
     for record in collection.scroll(where=chunks, with_vectors=True, batch_size=READ_BATCH):
-        row = len(ids)
-        if row == len(vectors_ND):  # an ingest goes on meanwhile
-            room = row // 4 + READ_BATCH
-            vectors_ND = np.concatenate([vectors_ND, np.empty((room, dimension), np.float32)])
-            document_of_N = np.concatenate([document_of_N, np.empty(room, np.int32)])
-            clusters_N = np.concatenate([clusters_N, np.empty(room, np.int32)])
+        if row == len(members):  # an ingest goes on meanwhile
+            members = _with_room(members, row // 4 + READ_BATCH)
         if record.vector is None or record.vector.shape != (dimension,):
             shape = None if record.vector is None else record.vector.shape
             raise FlowError(
@@ -95,29 +147,42 @@ def read_members(collection: Collection, *, progress: Progress) -> Members:
                 f"({dimension},): ingest its document again"
             )
         doc_id = _text(record, "doc_id")
-        if doc_id not in places:
-            places[doc_id] = len(documents)
-            documents.append(
+        if doc_id not in documents:
+            documents[doc_id] = len(members.documents)
+            members.documents.append(
                 Document(
                     doc_id=doc_id, title=_text(record, "title"), source=_text(record, "source")
                 )
             )
-        ids.append(record.id)
-        vectors_ND[row] = record.vector
-        document_of_N[row] = places[doc_id]
-        clusters_N[row] = _metadata(record).get(CLUSTER, UNCLUSTERED)
-        if len(ids) % READ_BATCH == 0:
-            progress("read", len(ids), max(expected, len(ids)))
-    count = len(ids)
-    if not count:
+        mark = _mark(record)
+        if mark not in marks:
+            marks[mark] = len(members.marks)
+            members.marks.append(mark)
+        members.ids[row] = np.frombuffer(uuid.UUID(record.id).bytes, dtype=np.uint8)
+        members.document_of[row] = documents[doc_id]
+        members.starts[row] = _offset(record, "start")
+        members.ends[row] = _offset(record, "end")
+        members.mark_of[row] = marks[mark]
+        waiting.append(record.vector)
+        names.append(record.id)
+        row += 1
+        if len(waiting) == READ_BATCH:
+            vectors.append(np.stack(waiting), names)
+            waiting, names = [], []
+            progress("read", row, max(expected, row))
+    if not row:
         raise FlowError(f"collection {name!r} holds no chunks to cluster; ingest documents first")
-    progress("read", count, count)
+    if waiting:
+        vectors.append(np.stack(waiting), names)
+    progress("read", row, row)
     return Members(
-        ids=ids,
-        vectors=vectors_ND[:count],
-        documents=documents,
-        document_of=document_of_N[:count],
-        clusters=clusters_N[:count],
+        ids=members.ids[:row],
+        documents=members.documents,
+        document_of=members.document_of[:row],
+        starts=members.starts[:row],
+        ends=members.ends[:row],
+        marks=members.marks,
+        mark_of=members.mark_of[:row],
     )
 
 
@@ -141,6 +206,39 @@ def read_passages(
             )
         progress("texts", start + len(batch), len(ids))
     return passages
+
+
+def _room(count: int) -> Members:
+    return Members(
+        ids=np.empty((count, 16), dtype=np.uint8),
+        document_of=np.empty(count, dtype=np.int32),
+        starts=np.empty(count, dtype=np.int32),
+        ends=np.empty(count, dtype=np.int32),
+        mark_of=np.empty(count, dtype=np.int32),
+    )
+
+
+def _with_room(members: Members, more: int) -> Members:
+    room = _room(more)
+    return Members(
+        ids=np.concatenate([members.ids, room.ids]),
+        documents=members.documents,
+        document_of=np.concatenate([members.document_of, room.document_of]),
+        starts=np.concatenate([members.starts, room.starts]),
+        ends=np.concatenate([members.ends, room.ends]),
+        marks=members.marks,
+        mark_of=np.concatenate([members.mark_of, room.mark_of]),
+    )
+
+
+def _mark(record: Record) -> Mark:
+    metadata = _metadata(record)
+    cluster, name = metadata.get(CLUSTER), metadata.get(CLUSTER_NAME)
+    return Mark(
+        cluster=cluster if isinstance(cluster, int) else UNCLUSTERED,
+        name=name if isinstance(name, str) else None,
+        by_person=metadata.get(CLUSTER_NAMED_BY) == PERSON,
+    )
 
 
 def _metadata(record: Record) -> dict[str, Any]:

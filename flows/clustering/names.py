@@ -8,13 +8,13 @@ Legend: `N` texts, `V` terms.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from flows.clustering.words import same_word, terms
+from flows.clustering.words import same_word, terms, written_forms
 
 KEYWORDS: Final = 10
 NAME_KEYWORDS: Final = 3
@@ -108,6 +108,43 @@ def unique_names(keywords_by_cluster: Sequence[Sequence[str]]) -> list[str]:
             name, attempt = f"{plain} ({attempt})", attempt + 1
         names.append(name)
     return names
+
+
+def name_candidates(keywords: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Titles that a cluster may have, by its best two to five keywords, the usual length first.
+
+    Words stand as its texts mostly write them: "HTTP", "NumPy".
+
+    >>> name_candidates(["numpy", "array"], ["A NumPy array", "NumPy arrays"])
+    ['NumPy, array']
+    """
+    forms = written_forms(texts)
+    written = [" ".join(forms.get(word, word) for word in term.split()) for term in keywords]
+    usual = NAME_KEYWORDS
+    if len(", ".join(written[: usual + 1])) <= NAME_CHARACTERS:
+        usual += 1
+    lengths = [usual, *(n for n in (2, 3, 4, 5) if n != usual)]
+    found = [_name(written[:length]) for length in lengths if length <= len(written)]
+    return list(dict.fromkeys(found or ([_name(written)] if written else [])))
+
+
+def still_fits(name: str, keywords: Sequence[str]) -> bool:
+    """Whether at least half of a name's keywords are keywords of its cluster still.
+
+    >>> still_fits("NumPy, array", ["array", "matrix"]), still_fits("Bread", ["orbit"])
+    (True, False)
+    """
+    named = [part.strip().lower() for part in name.split(",") if part.strip()]
+    kept = [part for part in named if any(_share_a_word(part, word) for word in keywords)]
+    return bool(named) and 2 * len(kept) >= len(named)
+
+
+def distinct_name(name: str, taken: Collection[str]) -> str:
+    """The name, with a number behind it where another cluster has it."""
+    found, attempt = name, 2
+    while found in taken:
+        found, attempt = f"{name} ({attempt})", attempt + 1
+    return found
 
 
 def _name(words: Sequence[str]) -> str:

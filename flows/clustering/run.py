@@ -1,231 +1,400 @@
-"""Cluster a collection, from its vectors to its report; knows no orchestrator.
+"""Cluster a collection, from its vectors to its report; knows no orchestrator."""
 
-Legend: `N` chunks, `M` members of one cluster.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from flows.clustering.exemplars import Exemplar, pick_exemplars
-from flows.clustering.files import MARKDOWN_NAME, prepare_folder, write_report
-from flows.clustering.fit import Clustering, check_request, fit
+from embedder.errors import EmbedderError
+from flows.clustering.csv_files import write_members
+from flows.clustering.describe import (
+    Described,
+    Picks,
+    describe_clusters,
+    describe_outliers,
+    describe_tree,
+    pick,
+)
+from flows.clustering.files import (
+    MARKDOWN_NAME,
+    PAGE_NAME,
+    prepare_folder,
+    write_file,
+    write_report,
+)
+from flows.clustering.fit import Clustering, fit_vectors
+from flows.clustering.lineage import Lineage, trace
+from flows.clustering.links import document_link
+from flows.clustering.map_points import PointMap, check_projection, make_map
 from flows.clustering.members import (
-    CLUSTER,
+    UNCLUSTERED,
+    Mark,
     Members,
     Passage,
     Progress,
     read_members,
     read_passages,
 )
-from flows.clustering.names import keywords, unique_names
-from flows.clustering.report import Cluster, ClusterReport, Outlier, TopDocument
-from flows.clustering.snippet import one_line
+from flows.clustering.method import Method, Projection
+from flows.clustering.names import keywords
+from flows.clustering.naming import Name, choose_names, earlier_names
+from flows.clustering.report import ClusterReport, Gone
+from flows.clustering.sentences import Sentence, sentence_candidates
+from flows.clustering.stability import stability
+from flows.clustering.state import (
+    MEMBERS,
+    Kept,
+    Remembered,
+    clusters_of_documents,
+    keep_report,
+    recall,
+    remember,
+)
+from flows.clustering.vector_file import VectorFile
+from flows.clustering.verification import Asked, QueryCheck, TextEncoder, check_queries
+from flows.clustering.writing_back import write_back
 from search.collections import base_name
 from search.stores.contract import Collection
 
-NAMING_TEXTS: Final = 200
-"""Chunks of each cluster that name it, the nearest to its centroid: bounds the texts in memory."""
-
 NAMING_CHARACTERS: Final = 4000
-"""Of each of those, so much is read for words."""
+"""Of each text that names a cluster, so much is read for words."""
 
-TOP_DOCUMENTS: Final = 5
-OUTLIER_EXAMPLES: Final = 10
-WRITE_BATCH: Final = 512
+QUOTED_TEXTS: Final = 50
+"""Texts of a cluster that its sentences are taken from, the nearest to its centroid."""
+
+UNKNOWN_RUN: Final = "unknown"
+
+NO_CLUSTER: Final = Mark(cluster=-1)
+"""What a chunk says that `hdbscan` puts into no cluster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a clustering is to do.
+
+    Attributes:
+        method: algorithm, its parameters and the seed.
+        projection: how the map is made.
+        report_folder: where the report goes; made if it is not there.
+        state_folder: what the last run left, and the next finds; None: the report's folder.
+        run_id: of this run.
+        created_at: ISO 8601, UTC.
+    """
+
+    method: Method = field(default_factory=Method)
+    projection: Projection = "pca"
+    report_folder: Path
+    state_folder: Path | None = None
+    run_id: str
+    created_at: str
+
+    @property
+    def state(self) -> Path:
+        """Where the last run left what this one needs."""
+        return self.state_folder or self.report_folder
 
 
 def cluster_collection(
     collection: Collection,
+    wanted: Wanted,
     *,
-    k: int | None = None,
-    seed: int = 0,
-    report_folder: Path,
-    run_id: str,
-    created_at: str,
+    encoder: TextEncoder | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> ClusterReport:
-    """Cluster all chunks, write each one's cluster into its metadata, and report.
+    """Cluster all chunks, write each one's cluster and its name into its metadata, and report.
 
     The ids are in the store before the report's files are replaced, so that no report speaks of
-    ids that are not there. Only chunks whose id changes are written. A run that dies between leaves
-    some chunks with their old id; the next run puts them right. Memory: up to four times the
-    vectors while they are fitted, and 200 texts per cluster after.
+    ids that are not there. Only chunks whose cluster or name changes are written. A run that dies
+    between leaves some chunks with their old mark; the next run puts them right.
+
+    Memory: forty bytes a chunk, each document once, 200 texts a cluster, and the vectors: of up to
+    50,000 chunks all, of more a sample and a block, the rest in a temporary file of the state's
+    folder.
 
     Args:
         collection: open, written to by nobody else meanwhile; chunks added during the run may stay
             without a cluster until the next.
-        k: clusters wanted, 1 to the number of chunks; None to have it chosen.
-        seed: of the random starts; the same seed gives the same clusters.
-        report_folder: where `clusters.json` and `clusters.md` go; made if it is not there.
-        run_id: of this run, for the report.
-        created_at: ISO 8601, UTC, for the report.
-        progress: called with the stage (`read`, `fit`, `texts`, `write`), what is done, of what.
+        wanted: what to do.
+        encoder: the collection's own, to search for names and to choose sentences; None: names are
+            not searched for.
+        progress: called with the stage (`read`, `fit`, `stability`, `texts`, `names`, `write`,
+            `map`), what is done, of what.
 
     Raises:
-        InvalidInput: k or seed out of range, or a vector that has no direction.
+        InvalidInput: a parameter out of range, or a vector that has no direction.
         FlowError: no chunks, an incomplete chunk, or a folder that cannot be written.
         search.errors.SearchError: the store failed.
     """
-    check_request(k=k, seed=seed)
-    prepare_folder(report_folder)
-    members = read_members(collection, progress=progress)
-    count = len(members.ids)
+    wanted.method.check()
+    check_projection(wanted.projection)
+    prepare_folder(wanted.report_folder)
+    prepare_folder(wanted.state)
+    with VectorFile(wanted.state, collection.manifest.dimension) as vectors:
+        members = read_members(collection, vectors, progress=progress)
+        return _Run(collection, wanted, encoder, progress, vectors, members).report()
 
-    progress("fit", 0, count)
-    clustering = fit(members.vectors, members.ids, k=k, seed=seed)
-    progress("fit", count, count)
 
-    picks = _pick(members, clustering)
-    passages = _read_texts(collection, members, picks, progress)
-    keywords_by_cluster = keywords(
-        [
+@dataclass
+class _Run:
+    """One clustering under way."""
+
+    collection: Collection
+    wanted: Wanted
+    encoder: TextEncoder | None
+    progress: Progress
+    vectors: VectorFile
+    members: Members
+
+    def report(self) -> ClusterReport:
+        method, members = self.wanted.method, self.members
+        count = len(members)
+        method.check_count(count)
+        self.progress("fit", 0, count)
+        clustering = fit_vectors(self.vectors, method)
+        self.progress("fit", count, count)
+        self.progress("stability", 0, 1)
+        firm = stability(self.vectors, clustering, method)
+        self.progress("stability", 1, 1)
+
+        before = recall(self.wanted.state)
+        lineage = self._lineage(clustering, before)
+        picks = pick(self.vectors, members, clustering)
+        passages = self._passages(picks)
+        warnings: list[str] = []
+        found = self._named(clustering, lineage, picks, passages, before, firm, warnings)
+        write_back(
+            self.collection,
+            members,
+            clustering.labels,
+            [
+                Mark(cluster=cluster, name=name.text, by_person=name.by_person)
+                for cluster, name in zip(lineage.ids, found.names, strict=True)
+            ],
+            none=NO_CLUSTER,
+            progress=self.progress,
+        )
+        self.progress("map", 0, count)
+        plane = self._map(clustering, lineage)
+        self.progress("map", count, count)
+        report = self._report(clustering, found, picks, passages, plane, before, warnings)
+        self._leave(report, clustering, found, plane)
+        return report
+
+    def _lineage(self, clustering: Clustering, before: Remembered | None) -> Lineage:
+        """What became of the last run's clusters: by chunks, by documents, by centroids."""
+        members = self.members
+        before_N = members.clusters
+        unknown = np.flatnonzero(before_N == UNCLUSTERED)
+        if len(unknown) and before is not None:
+            places = np.unique(members.document_of[unknown]).tolist()
+            last = clusters_of_documents(
+                self.wanted.state, {members.documents[place].doc_id for place in places}
+            )
+            own = np.full(len(members.documents), UNCLUSTERED, dtype=np.int32)
+            for place in places:
+                own[place] = last.get(members.documents[place].doc_id, UNCLUSTERED)
+            before_N[unknown] = own[members.document_of[unknown]]
+        return trace(
+            clustering.labels,
+            before_N,
+            before.before(self.collection.manifest.fingerprint) if before else [],
+            centroids_KD=clustering.centroids,
+            next_id=before.next_id if before else 0,
+        )
+
+    def _passages(self, picks: Picks) -> dict[int, Passage]:
+        """The texts of all picked rows, by row; one that was deleted meanwhile is left out."""
+        ids = {self.members.id(row): row for row in picks.rows}
+        found = read_passages(self.collection, list(ids), progress=self.progress)
+        return {row: found[one] for one, row in ids.items() if one in found}
+
+    def _named(
+        self,
+        clustering: Clustering,
+        lineage: Lineage,
+        picks: Picks,
+        passages: dict[int, Passage],
+        before: Remembered | None,
+        firm: Sequence[float | None],
+        warnings: list[str],
+    ) -> Described:
+        """Keywords, sentences and names; what the encoder cannot do becomes a warning."""
+        texts = [
             [passages[row].text[:NAMING_CHARACTERS] for row in rows if row in passages]
             for rows in picks.naming
         ]
-    )
-    _write_back(collection, members, clustering, progress)
-    report = ClusterReport(
-        collection=base_name(collection.manifest.name),
-        clusters=_clusters(members, clustering, picks, passages, keywords_by_cluster),
-        outliers=int(clustering.outliers.sum()),
-        report=str(report_folder / MARKDOWN_NAME),
-        chunks=count,
-        documents=len(members.documents),
-        k=clustering.k,
-        requested_k=clustering.requested_k,
-        criterion=clustering.criterion,
-        outlier_examples=tuple(
-            Outlier(
-                **_exemplar(row, members, clustering, passages[row]).model_dump(),
-                cluster=int(clustering.labels[row]),
+        words = keywords(texts) if texts else []
+        candidates = [
+            sentence_candidates(
+                [(row, passages[row].text) for row in rows[:QUOTED_TEXTS] if row in passages],
+                words[label],
             )
-            for row in picks.strangest
-            if row in passages
-        ),
-        seed=seed,
-        fingerprint=collection.manifest.fingerprint,
-        run_id=run_id,
-        created_at=created_at,
-    )
-    write_report(report, report_folder)
-    return report
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Picks:
-    """Rows of the chunks whose texts are read: by cluster, and the farthest outliers."""
-
-    naming: list[list[int]]
-    exemplars: list[list[int]]
-    strangest: list[int]
-
-
-def _pick(members: Members, clustering: Clustering) -> _Picks:
-    clusters = [np.flatnonzero(clustering.labels == number) for number in range(clustering.k)]
-    outliers = np.flatnonzero(clustering.outliers)
-    return _Picks(
-        naming=[_nearest(clustering, rows_M)[:NAMING_TEXTS] for rows_M in clusters],
-        exemplars=[
-            pick_exemplars(
-                members.vectors,
-                rows_M,
-                cosines_N=clustering.cosines,
-                documents_N=members.document_of,
+            for label, rows in enumerate(picks.naming)
+        ]
+        earlier = earlier_names(self.members.marks, before.clusters if before else ())
+        self.progress("names", 0, max(1, clustering.k))
+        names: list[Name] | None = None
+        if self.encoder is not None:
+            try:
+                candidates = _nearest_first(candidates, clustering, self.encoder)
+                names = choose_names(
+                    words,
+                    texts,
+                    [[one.text for one in some] for some in candidates],
+                    ids=lineage.ids,
+                    earlier=earlier,
+                    search=lambda asked: self._search(asked, clustering),
+                )
+            except EmbedderError as error:
+                warnings.append(f"names were not searched for: {str(error).splitlines()[0]}")
+        if names is None:
+            names = choose_names(
+                words, texts, [[] for _ in texts], ids=lineage.ids, earlier=earlier, search=None
             )
-            for rows_M in clusters
-        ],
-        strangest=_nearest(clustering, outliers)[::-1][:OUTLIER_EXAMPLES],
-    )
-
-
-def _nearest(clustering: Clustering, rows_M: npt.NDArray[np.int64]) -> list[int]:
-    """The rows by descending cosine to their centroid."""
-    order_M = np.argsort(-clustering.cosines[rows_M], kind="stable")
-    return [int(row) for row in rows_M[order_M]]
-
-
-def _read_texts(
-    collection: Collection, members: Members, picks: _Picks, progress: Progress
-) -> dict[int, Passage]:
-    """The texts of all picked rows, by row; one that was deleted meanwhile is left out."""
-    rows = sorted(
-        {row for picked in (*picks.naming, *picks.exemplars, picks.strangest) for row in picked}
-    )
-    found = read_passages(collection, [members.ids[row] for row in rows], progress=progress)
-    return {row: found[members.ids[row]] for row in rows if members.ids[row] in found}
-
-
-def _write_back(
-    collection: Collection, members: Members, clustering: Clustering, progress: Progress
-) -> None:
-    """Write the cluster of every chunk whose stored one differs."""
-    changed = np.flatnonzero(clustering.labels != members.clusters)
-    for start in range(0, len(changed), WRITE_BATCH):
-        batch = changed[start : start + WRITE_BATCH]
-        collection.set_metadata(
-            {members.ids[row]: {CLUSTER: int(clustering.labels[row])} for row in batch}
+        self.progress("names", max(1, clustering.k), max(1, clustering.k))
+        return Described(
+            keywords=words, sentences=candidates, names=names, stability=firm, lineage=lineage
         )
-        progress("write", start + len(batch), len(changed))
 
+    def _search(self, asked: Sequence[Asked], clustering: Clustering) -> list[QueryCheck]:
+        if self.encoder is None:
+            return []
+        return check_queries(
+            asked,
+            self.collection,
+            self.encoder,
+            members=self.members,
+            labels_N=clustering.labels,
+            vectors=self.vectors,
+            seed=self.wanted.method.seed,
+        )
 
-def _clusters(
-    members: Members,
-    clustering: Clustering,
-    picks: _Picks,
-    passages: dict[int, Passage],
-    keywords_by_cluster: list[list[str]],
-) -> tuple[Cluster, ...]:
-    described: list[Cluster] = []
-    for number, name in enumerate(unique_names(keywords_by_cluster)):
-        rows_M = np.flatnonzero(clustering.labels == number)
-        documents, chunks = np.unique(members.document_of[rows_M], return_counts=True)
-        described.append(
-            Cluster(
-                id=number,
-                size=len(rows_M),
-                share=round(len(rows_M) / len(members.ids), 4),
-                documents=len(documents),
-                name=name,
-                keywords=tuple(keywords_by_cluster[number]),
-                cohesion=_rounded(clustering.cosines[rows_M].mean(dtype=np.float64)),
-                outliers=int(clustering.outliers[rows_M].sum()),
-                exemplars=tuple(
-                    _exemplar(row, members, clustering, passages[row])
-                    for row in picks.exemplars[number]
-                    if row in passages
-                ),
-                top_documents=tuple(
-                    TopDocument(
-                        doc_id=members.documents[documents[place]].doc_id,
-                        title=members.documents[documents[place]].title,
-                        source=members.documents[documents[place]].source,
-                        chunks=int(chunks[place]),
+    def _map(self, clustering: Clustering, lineage: Lineage) -> PointMap:
+        sources = {document.source for document in self.members.documents}
+        return make_map(
+            self.vectors,
+            self.members,
+            clustering,
+            projection=self.wanted.projection,
+            ids=lineage.ids,
+            links={source: document_link(source) for source in sources},
+            seed=self.wanted.method.seed,
+        )
+
+    def _report(
+        self,
+        clustering: Clustering,
+        found: Described,
+        picks: Picks,
+        passages: dict[int, Passage],
+        plane: PointMap,
+        before: Remembered | None,
+        warnings: Sequence[str],
+    ) -> ClusterReport:
+        members, wanted, lineage = self.members, self.wanted, found.lineage
+        return ClusterReport(
+            collection=base_name(self.collection.manifest.name),
+            clusters=describe_clusters(members, clustering, picks, passages, found),
+            outliers=int(clustering.outliers.sum()),
+            report=str(wanted.report_folder / MARKDOWN_NAME),
+            page=str(wanted.report_folder / PAGE_NAME),
+            chunks=len(members),
+            documents=len(members.documents),
+            algorithm=clustering.algorithm,
+            k=clustering.k,
+            requested_k=clustering.requested_k,
+            min_cluster_size=wanted.method.min_cluster_size,
+            criterion=clustering.criterion,
+            tree=describe_tree(clustering, found.keywords, found.names, lineage.ids),
+            outlier_examples=describe_outliers(members, clustering, picks, passages, lineage.ids),
+            seed=wanted.method.seed,
+            projection=wanted.projection,
+            mapped=len(plane.rows),
+            previous_run=self._previous(before),
+            changes=lineage.changes if self._previous(before) else (),
+            gone=self._gone(before, lineage),
+            fingerprint=self.collection.manifest.fingerprint,
+            run_id=wanted.run_id,
+            created_at=wanted.created_at,
+            warnings=tuple(warnings),
+        )
+
+    def _previous(self, before: Remembered | None) -> str | None:
+        """The last run; `unknown` where the store alone remembers it."""
+        if before is not None:
+            return before.run_id
+        return UNKNOWN_RUN if any(mark.cluster >= 0 for mark in self.members.marks) else None
+
+    def _gone(self, before: Remembered | None, lineage: Lineage) -> tuple[Gone, ...]:
+        """The last run's clusters that this one has not, with their names."""
+        kept = before.clusters if before else ()
+        names = earlier_names(self.members.marks, kept)
+        sizes = {one.id: one.size for one in kept}
+        own = self.members.clusters
+        gone = {one for change in lineage.changes for one in change.before} - set(lineage.ids)
+        return tuple(
+            Gone(
+                id=one,
+                name=names[one].text if one in names else f"Cluster {one}",
+                size=sizes.get(one, int((own == one).sum())),
+            )
+            for one in sorted(gone)
+        )
+
+    def _leave(
+        self, report: ClusterReport, clustering: Clustering, found: Described, plane: PointMap
+    ) -> None:
+        """The report's files, and what the next run is held against."""
+        wanted, ids = self.wanted, found.lineage.ids
+        names = {cluster.id: cluster.name for cluster in report.clusters}
+        for folder in dict.fromkeys((wanted.report_folder, wanted.state)):
+            write_file(
+                folder / MEMBERS,
+                lambda file: write_members(self.members, clustering, file, ids=ids, names=names),
+            )
+            write_report(report, folder, plane.packed)
+        keep_report(wanted.state, report)
+        remember(
+            wanted.state,
+            Remembered(
+                run_id=report.run_id,
+                fingerprint=report.fingerprint,
+                next_id=found.lineage.next_id,
+                clusters=tuple(
+                    Kept(
+                        id=cluster.id,
+                        name=cluster.name,
+                        by_person=cluster.name_by_person,
+                        size=cluster.size,
+                        centroid=_centroid(clustering.centroids[label]),
                     )
-                    for place in np.argsort(-chunks, kind="stable")[:TOP_DOCUMENTS]
+                    for label, cluster in enumerate(report.clusters)
                 ),
-            )
+            ),
         )
-    return tuple(described)
 
 
-def _exemplar(row: int, members: Members, clustering: Clustering, passage: Passage) -> Exemplar:
-    document = members.documents[members.document_of[row]]
-    return Exemplar(
-        id=members.ids[row],
-        doc_id=document.doc_id,
-        title=document.title,
-        source=document.source,
-        start=passage.start,
-        end=passage.end,
-        snippet=one_line(passage.text),
-        similarity=_rounded(clustering.cosines[row]),
-    )
+def _centroid(centroid_D: npt.NDArray[np.float32]) -> tuple[float, ...]:
+    """Five decimals: enough to know it again by."""
+    return tuple(round(float(value), 5) for value in centroid_D)
 
 
-def _rounded(cosine: np.floating) -> float:
-    """Four decimals: what a reader compares, and no more than float32 sums can vouch for."""
-    return round(float(cosine), 4)
+def _nearest_first(
+    candidates: Sequence[Sequence[Sentence]], clustering: Clustering, encoder: TextEncoder
+) -> list[list[Sentence]]:
+    """Each cluster's sentences by descending cosine to its centroid."""
+    flat = [sentence.text for some in candidates for sentence in some]
+    if not flat:
+        return [list(some) for some in candidates]
+    vectors_SD = encoder.encode_document(flat)
+    ordered: list[list[Sentence]] = []
+    start = 0
+    for label, some in enumerate(candidates):
+        own_SD = vectors_SD[start : start + len(some)]
+        start += len(some)
+        order = np.argsort(-(own_SD @ clustering.centroids[label]), kind="stable")
+        ordered.append([some[place] for place in order.tolist()])
+    return ordered

@@ -23,9 +23,8 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int32]
 
 MINI_BATCH_ABOVE: Final = 50_000
-"""Up to this many vectors, `KMeans`: each round sees them all. Above, `MiniBatchKMeans`."""
+"""Up to this many vectors, `KMeans` in memory. Above, mini-batches from a file (`streaming`)."""
 
-MINI_BATCH_SIZE: Final = 4096
 SPHERICAL_ROUNDS: Final = 50
 BLOCK: Final = 65_536
 """Vectors compared with the centroids at a time: bounds the (N, K) table of cosines."""
@@ -81,7 +80,7 @@ def partition(unit_ND: Floats, k: int, *, seed: int, starts: int) -> Labels:
         seed: of the k-means++ starts.
         starts: how many starts to try; the one with the least squared distance wins.
     """
-    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -90,16 +89,7 @@ def partition(unit_ND: Floats, k: int, *, seed: int, starts: int) -> Labels:
     with threadpool_limits(limits=1), warnings.catch_warnings():
         # It warns of vectors that repeat up to rounding; the number of labels tells that, too.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        if len(unit_ND) <= MINI_BATCH_ABOVE:
-            model = KMeans(n_clusters=k, n_init=starts, random_state=seed)
-        else:
-            model = MiniBatchKMeans(
-                n_clusters=k,
-                n_init=starts,
-                batch_size=MINI_BATCH_SIZE,
-                random_state=seed,
-                compute_labels=False,
-            )
+        model = KMeans(n_clusters=k, n_init=starts, random_state=seed)
         model.fit(unit_ND)
         labels_N = nearest(unit_ND, directions(model.cluster_centers_))
         for _ in range(SPHERICAL_ROUNDS):
@@ -136,15 +126,6 @@ def centroids(unit_ND: Floats, labels_N: Labels) -> Floats:
         ]
     )
     return directions(sums_KD)
-
-
-def cosines(unit_ND: Floats, labels_N: Labels, centroids_KD: Floats) -> Floats:
-    """Each vector's cosine to its own centroid, float32 (N,)."""
-    own_N = np.empty(len(unit_ND), dtype=np.float32)
-    for start in range(0, len(unit_ND), BLOCK):
-        block = slice(start, start + BLOCK)
-        own_N[block] = np.einsum("nd,nd->n", unit_ND[block], centroids_KD[labels_N[block]])
-    return np.clip(own_N, -1.0, 1.0)
 
 
 def directions(vectors_KD: npt.NDArray[np.floating]) -> Floats:

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
@@ -74,6 +76,26 @@ def terms(text: str) -> list[str]:
         if previous and previous != word and between.strip(" \t\r\n-") == "":
             found.append(f"{previous} {word}")
         previous, previous_end = word, match.end()
+    return found
+
+
+def written_forms(texts: Iterable[str]) -> dict[str, str]:
+    """How the texts mostly write each word that they do not mostly write in lower case.
+
+    >>> written_forms(["NumPy and HTTP. Bread", "numpy? NumPy!", "no bread, bread"])
+    {'numpy': 'NumPy', 'http': 'HTTP'}
+    """
+    counts: dict[str, Counter[str]] = {}
+    for text in texts:
+        for match in _WORD.finditer(_ADDRESS.sub(" . ", unicodedata.normalize("NFKC", text))):
+            word = match.group(1)
+            counts.setdefault(word.lower(), Counter())[word] += 1
+    found: dict[str, str] = {}
+    for word, forms in counts.items():
+        # Of forms written equally often, the one with fewer capitals: "Bread" begins a sentence.
+        best = min(forms, key=lambda form: (-forms[form], sum(map(str.isupper, form)), form))
+        if best != word and best.lower() == word:
+            found[word] = best
     return found
 
 

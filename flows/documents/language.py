@@ -2,6 +2,7 @@
 
 import threading
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 SAMPLE_CHARACTERS: Final = 4000
@@ -27,7 +28,8 @@ def language_of(text: str) -> str:
     """
     begin = max(0, (len(text) - SAMPLE_CHARACTERS) // 2)
     sample = text[begin : begin + SAMPLE_CHARACTERS]
-    if sum(character.isalpha() for character in sample) < FEWEST_LETTERS:
+    letters = islice(filter(str.isalpha, sample), FEWEST_LETTERS)
+    if len(list(letters)) < FEWEST_LETTERS:
         return ""
     with _lock:
         language, confidence = _identifier().classify(sample)

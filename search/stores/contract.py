@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from search.filters import Filter
+from search.filters import Filter, IndexKind
 from search.records import Point, Record
 
 SCHEMA_VERSION = 1
@@ -45,6 +45,9 @@ class Status:
     vectors: int
     bytes: int | None
     """On the disk; None where the engine does not tell."""
+    worded: int = 0
+    """Chunks that `Collection.search_words` can find. Those written before there were vectors of
+    words are not among them, until they are written again (`search.reindex`)."""
 
 
 class Manifest(BaseModel):
@@ -119,6 +122,32 @@ class Collection(Protocol):
         exact: bool = False,
     ) -> list[Record]:
         """The `limit` nearest chunks by cosine, ordered by (score descending, id)."""
+        ...
+
+    def search_words(
+        self, query: str, *, limit: int, where: Filter | None = None
+    ) -> list[Record]:
+        """The `limit` chunks whose words answer best (BM25), ordered by (score descending, id).
+
+        Words are read as `search.lexical` says; a chunk that has none of them is not found.
+        """
+        ...
+
+    def facet(
+        self, key: str, *, limit: int, where: Filter | None = None
+    ) -> list[tuple[str | int, int]]:
+        """Values at a path and how many matching points have each, the most frequent first.
+
+        Counts are exact; the path is one of keywords or whole numbers that is indexed.
+        """
+        ...
+
+    def require_index(self, key: str, kind: IndexKind) -> None:
+        """Index a path that may be filtered, unless it is indexed already.
+
+        Those of `validation.INDEXED` are from the start, in a collection that is new. The first
+        call for another one takes as long as reading every payload.
+        """
         ...
 
     def retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:

@@ -10,9 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from search.errors import StoreFull, StoreUnavailable
-from search.filters import Filter, of_kind
+from search.filters import (
+    AnyOf,
+    Condition,
+    Exists,
+    Filter,
+    IndexKind,
+    Match,
+    NumberRange,
+    Text,
+    TimeRange,
+    of_kind,
+)
 from search.records import KIND_CHUNK, METADATA, Payload, Point, Record
-from search.stores import validation
+from search.stores import edge_wire, validation
 from search.stores.contract import Manifest, Status
 from search.stores.edge_files import allocated_bytes
 from search.stores.edge_process import EngineProcess
@@ -20,14 +31,18 @@ from search.stores.edge_wire import (
     Conditions,
     Count,
     CountIndexed,
+    CountWorded,
     Delete,
     DeleteWhere,
+    Facet,
+    Index,
     Merge,
     Optimize,
     Retrieve,
     Row,
     Scroll,
     Search,
+    SearchWords,
     Upsert,
 )
 
@@ -56,6 +71,7 @@ class EdgeCollection:
         self._manifest = manifest
         self._engine = engine
         self._folder = folder
+        self._indexed: set[str] = set()
 
     @property
     def manifest(self) -> Manifest:
@@ -125,6 +141,31 @@ class EdgeCollection:
         conditions = _conditions(validation.check_filter(where))
         request = Search(vector=query.tobytes(), limit=limit, conditions=conditions, exact=exact)
         return [_record(row) for row in self._engine.read(request, timeout_seconds=READ_SECONDS)]
+
+    def search_words(self, query: str, *, limit: int, where: Filter | None = None) -> list[Record]:
+        """The `limit` chunks whose words answer best, ordered by (score descending, id)."""
+        checked = validation.check_words(query, limit=limit)
+        conditions = _conditions(validation.check_filter(where))
+        request = SearchWords(query=checked, limit=limit, conditions=conditions)
+        return [_record(row) for row in self._engine.read(request, timeout_seconds=READ_SECONDS)]
+
+    def facet(
+        self, key: str, *, limit: int, where: Filter | None = None
+    ) -> list[tuple[str | int, int]]:
+        """Values at a path with the exact number of matching points, most frequent first."""
+        path = validation.check_facet(key, limit)
+        conditions = _conditions(validation.check_filter(where))
+        if path in validation.INDEXED:
+            self.require_index(path, validation.INDEXED[path])  # older collections lack the newer
+        request = Facet(path=path, limit=limit, conditions=conditions)
+        return self._engine.read(request, timeout_seconds=READ_SECONDS)
+
+    def require_index(self, key: str, kind: IndexKind) -> None:
+        """Index a path, unless it is indexed already; filters work without, more slowly."""
+        path = validation.check_index(key, kind)
+        if path not in self._indexed:
+            self._engine.write(Index(path=path, kind=kind), timeout_seconds=OPTIMIZE_SECONDS)
+            self._indexed.add(path)
 
     def retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
         """The points with these ids that exist, in the order asked for."""
@@ -223,6 +264,7 @@ class EdgeCollection:
             indexed=self._count_indexed(vectors),
             vectors=vectors,
             bytes=allocated_bytes(self._folder),
+            worded=self._engine.read(CountWorded(), timeout_seconds=READ_SECONDS),
         )
 
     def _count_vectors(self) -> int:
@@ -243,9 +285,25 @@ def _batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
 
 def _conditions(where: Filter) -> Conditions:
     return Conditions(
-        must=tuple((match.key, match.values) for match in where.must),
-        must_not=tuple((match.key, match.values) for match in where.must_not),
+        must=tuple(_condition(one) for one in where.must),
+        must_not=tuple(_condition(one) for one in where.must_not),
     )
+
+
+def _condition(condition: Condition) -> edge_wire.Condition:
+    match condition:
+        case Match(key=key, values=values):
+            return key, values
+        case NumberRange(key=key) | TimeRange(key=key):
+            bounds = condition.model_dump(exclude={"key"}, exclude_none=True)
+            is_time = isinstance(condition, TimeRange)
+            return edge_wire.Between(path=key, bounds=bounds, is_time=is_time)
+        case Text(key=key, words=words):
+            return edge_wire.Words(path=key, words=words)
+        case Exists(key=key):
+            return edge_wire.Present(path=key)
+        case AnyOf(filters=filters):
+            return edge_wire.AnyOf(filters=tuple(_conditions(one) for one in filters))
 
 
 def _record(row: Row) -> Record:

@@ -8,13 +8,17 @@ from uuid import UUID
 
 import qdrant_edge as qdrant
 
+from search import lexical
 from search.stores import edge_shard, ties
+from search.stores.edge_conditions import to_filter
 from search.stores.edge_wire import (
-    Conditions,
     Count,
     CountIndexed,
+    CountWorded,
     Delete,
     DeleteWhere,
+    Facet,
+    Index,
     Layout,
     Merge,
     Optimize,
@@ -24,6 +28,7 @@ from search.stores.edge_wire import (
     Row,
     Scroll,
     Search,
+    SearchWords,
     Upsert,
 )
 
@@ -61,7 +66,7 @@ class Engine:
             case Delete(ids=ids):
                 self._write([qdrant.UpdateOperation.delete_points(list(ids))])
             case DeleteWhere(conditions=conditions):
-                selected = _filter(conditions)
+                selected = to_filter(conditions)
                 if selected is None:
                     raise RefusedError("unavailable", "empty filter in a delete; name a condition")
                 self._write([qdrant.UpdateOperation.delete_points_by_filter(selected)])
@@ -69,16 +74,26 @@ class Engine:
                 self._write(self._merges(request))
             case Search():
                 return self._search(request)
+            case SearchWords():
+                return self._search_words(request)
+            case Facet():
+                return self._facet(request)
+            case Index(path=path, kind=kind):
+                if path not in self._shard.info().payload_schema:
+                    self._write([edge_shard.indexing(path, kind)])
+            case CountWorded():
+                return self._count_worded()
             case Retrieve(ids=ids, with_vectors=with_vectors):
                 return self._retrieve(ids, with_vectors=with_vectors)
             case Scroll():
                 return self._scroll(request)
             case Count(conditions=conditions):
                 return self._shard.count(
-                    qdrant.CountRequest(exact=True, filter=_filter(conditions))
+                    qdrant.CountRequest(exact=True, filter=to_filter(conditions))
                 )
             case CountIndexed():
-                return self._shard.info().indexed_vectors_count
+                # the engine counts vectors of words in, which are always indexed
+                return max(0, self._shard.info().indexed_vectors_count - self._count_worded())
             case Optimize():
                 return self._optimize(request)
             case _:
@@ -131,12 +146,27 @@ class Engine:
 
     def _search(self, request: Search) -> list[Row]:
         query = qdrant.Query.Nearest(array("f", request.vector).tolist(), using=edge_shard.DENSE)
-        selected = _filter(request.conditions)
         parameters = qdrant.SearchParams(
             exact=request.exact,
             hnsw_ef=HNSW_EF,
             quantization=_EXACT if request.exact else _RESCORED,
         )
+        return self._best(request, query, parameters)
+
+    def _search_words(self, request: SearchWords) -> list[Row]:
+        terms = lexical.query_terms(request.query)
+        if not terms:
+            return []
+        vector = qdrant.SparseVector(terms, [1.0] * len(terms))
+        return self._best(request, qdrant.Query.Nearest(vector, using=lexical.BM25), None)
+
+    def _best(
+        self,
+        request: Search | SearchWords,
+        query: qdrant.Query,
+        parameters: qdrant.SearchParams | None,
+    ) -> list[Row]:
+        selected = to_filter(request.conditions)
 
         def fetch(limit: int) -> list[ties.Scored]:
             found = self._shard.query(
@@ -149,6 +179,21 @@ class Engine:
         payloads = {identifier: payload for identifier, payload, _, _ in rows}
         return [(identifier, payloads[identifier], None, score) for identifier, score in best]
 
+    def _count_worded(self) -> int:
+        worded: Any = qdrant.HasVectorCondition(lexical.BM25)
+        return self._shard.count(
+            qdrant.CountRequest(exact=True, filter=qdrant.Filter(must=[worded]))
+        )
+
+    def _facet(self, request: Facet) -> list[tuple[str | int, int]]:
+        found = self._shard.facet(
+            qdrant.FacetRequest(
+                request.path, limit=request.limit, exact=True, filter=to_filter(request.conditions)
+            )
+        )
+        counted = [(hit.value, hit.count) for hit in found.hits]
+        return sorted(counted, key=lambda pair: (-pair[1], str(pair[0])))
+
     def _retrieve(self, ids: list[str], *, with_vectors: bool) -> list[Row]:
         return [_row(record) for record in self._shard.retrieve(list(ids), True, with_vectors)]
 
@@ -157,7 +202,7 @@ class Engine:
             qdrant.ScrollRequest(
                 offset=request.offset,
                 limit=request.limit,
-                filter=_filter(request.conditions),
+                filter=to_filter(request.conditions),
                 with_payload=True,
                 with_vector=request.with_vectors,
             )
@@ -176,22 +221,12 @@ def _points(request: Upsert) -> list[qdrant.Point]:
         if has_vector:
             vector[edge_shard.DENSE] = values[position : position + dimension]
             position += dimension
+            # here, and not where the points come from: every path that writes passes here, and
+            # the words need not travel
+            terms = lexical.document_terms(payload.get(edge_shard.PAGE_CONTENT, ""))
+            vector[lexical.BM25] = qdrant.SparseVector(*terms)
         points.append(qdrant.Point(identifier, vector, payload))
     return points
-
-
-def _filter(conditions: Conditions) -> qdrant.Filter | None:
-    if not conditions.must and not conditions.must_not:
-        return None
-    return qdrant.Filter(
-        must=[_condition(path, values) for path, values in conditions.must],
-        must_not=[_condition(path, values) for path, values in conditions.must_not],
-    )
-
-
-def _condition(path: str, values: tuple[str | int, ...]) -> qdrant.FieldCondition:
-    any_of: Any = list(values)
-    return qdrant.FieldCondition(path, match=qdrant.MatchAny(any_of))
 
 
 def _row(record: qdrant.Record) -> Row:

@@ -6,11 +6,12 @@ from typing import Final
 
 import qdrant_edge as qdrant
 
+from search.lexical import BM25
 from search.stores.edge_files import sync_folder, write_durably
 from search.stores.edge_wire import Create, Layout, RefusedError
 
 DENSE: Final = "dense"
-BM25: Final = "bm25"
+PAGE_CONTENT: Final = "page_content"
 SHARD: Final = "shard"
 MANIFEST: Final = "manifest.json"
 LEFTOVERS: Final = {SHARD, f"{MANIFEST}.partial"}
@@ -20,6 +21,9 @@ BYTES_PER_VALUE: Final = 4
 _SCHEMAS: Final = {
     "keyword": qdrant.PayloadSchemaType.Keyword,
     "integer": qdrant.PayloadSchemaType.Integer,
+    "float": qdrant.PayloadSchemaType.Float,
+    "datetime": qdrant.PayloadSchemaType.Datetime,
+    "text": qdrant.PayloadSchemaType.Text,
 }
 
 
@@ -37,11 +41,16 @@ def create(folder: Path, request: Create) -> qdrant.EdgeShard:
     (folder / SHARD).mkdir(parents=True)
     shard = qdrant.EdgeShard.create(str(folder / SHARD), _config(request.layout, wal_enabled=True))
     for path, schema in request.indexes:
-        shard.update(qdrant.UpdateOperation.create_field_index(path, _SCHEMAS[schema]))
+        shard.update(indexing(path, schema))
     shard.flush()
     write_durably(folder / MANIFEST, request.manifest)
     sync_folder(folder.parent)
     return shard
+
+
+def indexing(path: str, kind: str) -> qdrant.UpdateOperation:
+    """The operation that indexes a payload path."""
+    return qdrant.UpdateOperation.create_field_index(path, _SCHEMAS[kind])
 
 
 def load(

@@ -11,7 +11,7 @@ Reply_co = TypeVar("Reply_co", covariant=True)
 
 Payload: TypeAlias = dict[str, Any]
 
-Condition: TypeAlias = tuple[str, tuple[str | int, ...]]
+Equals: TypeAlias = tuple[str, tuple[str | int, ...]]
 """A payload path, and the values it may have."""
 
 Row: TypeAlias = tuple[str, Payload, bytes | None, float | None]
@@ -26,6 +26,41 @@ class RefusedError(Exception):
     def __init__(self, failure: Failure, message: str) -> None:
         super().__init__(message)
         self.failure = failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """A path whose value lies between bounds: numbers, or times as ISO 8601 has them."""
+
+    path: str
+    bounds: dict[str, float] | dict[str, str]
+    """Of `gte`, `gt`, `lte`, `lt`, those that are given."""
+    is_time: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A path whose text has all these words."""
+
+    path: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """A path that has a value."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyOf:
+    """One or more of these filters hold."""
+
+    filters: tuple["Conditions", ...]
+
+
+Condition: TypeAlias = Equals | Between | Words | Present | AnyOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +110,7 @@ class Create(Request[None]):
     layout: Layout
     manifest: str
     indexes: tuple[tuple[str, str], ...]
-    """Payload path and `keyword` or `integer`."""
+    """Payload path and kind of index; see `search.filters.IndexKind`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +175,39 @@ class Search(Request[list[Row]]):
     limit: int
     conditions: Conditions
     exact: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchWords(Request[list[Row]]):
+    """The points whose words answer best, ordered by (score descending, id)."""
+
+    query: str
+    limit: int
+    conditions: Conditions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facet(Request[list[tuple[str | int, int]]]):
+    """The values at a path and how many matching points have each, the most frequent first."""
+
+    path: str
+    limit: int
+    conditions: Conditions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index(Request[None]):
+    """Index a payload path, unless it is already; takes as long as reading all payloads."""
+
+    grows: ClassVar[bool] = True
+
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountWorded(Request[int]):
+    """The exact number of points that have a vector of words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from qdrant_client import models
 
+from search import lexical
 from search.errors import InvalidRequest, StoreUnavailable
-from search.filters import Filter
+from search.filters import Filter, IndexKind
 from search.records import DENSE, METADATA, Payload, Point, Record
 from search.stores import server_schema, server_wire, ties, validation
 from search.stores.contract import Manifest, Status
@@ -38,6 +39,7 @@ class ServerCollection:
         self._subject = f"collection {manifest.name!r}"
         self._indexing = Indexing(link, manifest.name)
         self._closed = False
+        self._indexed: set[str] = set()
 
     @property
     def manifest(self) -> Manifest:
@@ -113,6 +115,36 @@ class ServerCollection:
             if self._link.is_local
             else server_schema.search_parameters(self._manifest.storage, exact=exact)
         )
+        return self._best(
+            query.tolist(), using=DENSE, limit=limit, selected=selected, parameters=parameters
+        )
+
+    def search_words(self, query: str, *, limit: int, where: Filter | None = None) -> list[Record]:
+        """The `limit` chunks whose words answer best, ordered by (score descending, id)."""
+        checked = validation.check_words(query, limit=limit)
+        selected = server_wire.to_filter(validation.check_filter(where))
+        terms = lexical.query_terms(checked)
+        self._require_open()
+        if not terms:
+            return []
+        vector = models.SparseVector(indices=terms, values=[1.0] * len(terms))
+        return self._best(
+            vector,
+            using=lexical.BM25,
+            limit=min(limit, MAX_QUERY_LIMIT),
+            selected=selected,
+            parameters=None,
+        )
+
+    def _best(
+        self,
+        query: list[float] | models.SparseVector,
+        *,
+        using: str,
+        limit: int,
+        selected: models.Filter | None,
+        parameters: models.SearchParams | None,
+    ) -> list[Record]:
         self._require_open()
         payloads: dict[str, Payload] = {}
 
@@ -122,8 +154,8 @@ class ServerCollection:
                 self._subject,
                 lambda: self._client.query_points(
                     self._name,
-                    query=query.tolist(),
-                    using=DENSE,
+                    query=query,
+                    using=using,
                     query_filter=selected,
                     search_params=parameters,
                     limit=min(count, MAX_QUERY_LIMIT),
@@ -142,6 +174,38 @@ class ServerCollection:
             for identifier, score in best
             if identifier in payloads  # deleted between the two requests
         ]
+
+    def facet(
+        self, key: str, *, limit: int, where: Filter | None = None
+    ) -> list[tuple[str | int, int]]:
+        """Values at a path with the exact number of matching points, most frequent first."""
+        path = validation.check_facet(key, limit)
+        selected = server_wire.to_filter(validation.check_filter(where))
+        self._require_open()
+        found = self._link.call(
+            self._subject,
+            lambda: self._client.facet(
+                self._name, path, facet_filter=selected, limit=limit, exact=True
+            ),
+        )
+        counted = [
+            (hit.value, hit.count) for hit in found.hits if not isinstance(hit.value, bool)
+        ]
+        return sorted(counted, key=lambda pair: (-pair[1], str(pair[0])))
+
+    def require_index(self, key: str, kind: IndexKind) -> None:
+        """Index a path, unless it is indexed already: the server answers no filter without."""
+        path = validation.check_index(key, kind)
+        self._require_open()
+        if path in self._indexed or self._link.is_local:
+            return
+        self._link.call(
+            self._subject,
+            lambda: self._client.create_payload_index(
+                self._name, path, server_schema.SCHEMAS[kind], wait=True
+            ),
+        )
+        self._indexed.add(path)
 
     def retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> list[Record]:
         """The points with these ids that exist, in the order asked for."""

@@ -18,6 +18,7 @@ from qdrant_client import models
 
 from search.errors import SearchError, StoreUnavailable
 from search.filters import of_kind
+from search.lexical import BM25
 from search.records import KIND_CHUNK
 from search.stores import server_wire
 from search.stores.contract import Status
@@ -52,7 +53,11 @@ class Indexing:
         vectors = self._count(KIND_CHUNK)
         indexed = self._info().indexed_vectors_count or 0
         return Status(
-            points=self._count(), vectors=vectors, indexed=min(indexed, vectors), bytes=None
+            points=self._count(),
+            vectors=vectors,
+            indexed=min(indexed, vectors),
+            bytes=None,
+            worded=self._count_worded(),
         )
 
     @contextlib.contextmanager
@@ -140,6 +145,13 @@ class Indexing:
 
     def _info(self) -> models.CollectionInfo:
         return self._link.call(self._subject, lambda: self._link.client.get_collection(self._name))
+
+    def _count_worded(self) -> int:
+        worded = models.Filter(must=[models.HasVectorCondition(has_vector=BM25)])
+        return self._link.call(
+            self._subject,
+            lambda: self._link.client.count(self._name, count_filter=worded, exact=True).count,
+        )
 
     def _count(self, kind: str | None = None) -> int:
         where = None if kind is None else server_wire.to_filter(of_kind(kind))

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from qdrant_client import models
 
+from search.filters import IndexKind
+from search.lexical import BM25
 from search.records import DENSE
 from search.stores.contract import Manifest, StorageOptions
 from search.stores.validation import INDEXED
 
-BM25: Final = "bm25"
 MANIFEST_KEY: Final = "sextant"
 """Key of the collection's metadata under which the manifest stands, as JSON text."""
 
@@ -41,9 +42,12 @@ STRICT_MODE: Final = models.StrictModeConfig(
     max_payload_index_count=32,
 )
 
-SCHEMAS: Final = {
+SCHEMAS: Final[dict[IndexKind, models.PayloadSchemaType]] = {
     "keyword": models.PayloadSchemaType.KEYWORD,
     "integer": models.PayloadSchemaType.INTEGER,
+    "float": models.PayloadSchemaType.FLOAT,
+    "datetime": models.PayloadSchemaType.DATETIME,
+    "text": models.PayloadSchemaType.TEXT,
 }
 
 

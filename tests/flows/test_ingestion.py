@@ -16,6 +16,7 @@ from flows.run_history import read_runs
 from flows.runs import runs_folder
 from flows.session import Session
 from flows.target import Target
+from search.errors import StoreFull
 from search.filters import of_kind, where
 from search.records import KIND_CHUNK, METADATA
 
@@ -200,3 +201,31 @@ def test_stages_say_what_they_took(open_session: Opener, target: Target, corpus:
     report = ingest(open_session(target), corpus)
     assert {"read", "parse", "chunk", "embed", "write"} <= report.stages.keys()
     assert report.storing_seconds > 0
+
+
+def test_a_request_shows_no_secret(target: Target) -> None:
+    """Prefect's database and logs get it as JSON or text; the run itself has the whole address."""
+    source = "https://example.org/guide?page=2&token=hush"
+    request = IngestRequest(sources=(source,), target=target)
+    assert "hush" not in request.model_dump_json() + repr(request) + str(request)
+    assert "page=2" in request.model_dump_json()
+    assert request.sources == (source,)
+    assert request.model_dump()["sources"] == (source,)
+
+
+def test_a_disk_too_full_for_an_index_ends_no_run(
+    open_session: Opener, target: Target, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is stored and can be found; the report says what is missing."""
+    session = open_session(target)
+    collection = session.ensure_collection()
+
+    def full(progress: object = None) -> None:
+        raise StoreFull("12 MiB are free; indexing wants 400 MiB")
+
+    monkeypatch.setattr(collection, "optimize", full)
+    report = ingest(session, corpus)
+    assert report.documents.stored == 4
+    assert report.warnings == (
+        "the collection was not indexed: 12 MiB are free; indexing wants 400 MiB",
+    )

@@ -127,6 +127,9 @@ def open_store(request: pytest.FixtureRequest, folder: Path) -> Iterator[OpenSto
             before = {found.name for found in cleaner.list()}
 
             def clean() -> None:
+                for alias, target in cleaner.aliases().items():
+                    if target not in before:
+                        cleaner.set_alias(alias, None)
                 for found in cleaner.list():
                     if found.name not in before:
                         cleaner.delete(found.name)

@@ -266,7 +266,7 @@ def test_the_status(
     assert collection.status() == Status(points=0, indexed=0, vectors=0, bytes=None)
     collection.upsert([chunk("a"), chunk("b"), head("a")])
     server.indexed = 1
-    assert collection.status() == Status(points=3, indexed=1, vectors=2, bytes=None)
+    assert collection.status() == Status(points=3, indexed=1, vectors=2, bytes=None, worded=2)
     server.indexed = 40
     assert collection.status().indexed == 2
     server.indexed = None

@@ -50,7 +50,7 @@ def test_a_hit_is_the_best_chunk_of_its_document(collection: Collection, chunk: 
             chunk("six", 1, vector=(0, 0, 0, 1)),
         ]
     )
-    result = search(collection, LetterEncoder(), "aaa", limit=10)
+    result = search(collection, LetterEncoder(), "aaa", limit=10, mode="dense")
     assert result.query == "aaa"
     assert [(hit.rank, hit.doc_id) for hit in result.hits] == [(1, "one"), (2, "two"), (3, "six")]
     assert [hit.score for hit in result.hits] == pytest.approx([1.0, 0.8, 0.0], abs=1e-6)
@@ -59,12 +59,16 @@ def test_a_hit_is_the_best_chunk_of_its_document(collection: Collection, chunk: 
     assert (first.start, first.end) == (10, 20)
     assert first.metadata == {"chunk": 1, "cluster": 7}
     assert second.metadata == {"chunk": 1, "language": "en"}
-    assert set(result.timings_ms) == {"encode", "search", "total"}
+    assert set(result.timings_ms) == {"encode", "search", "dense", "total"}
     assert result.timings_ms["total"] >= result.timings_ms["search"] > 0
 
-    chunks = search(collection, LetterEncoder(), "aaa", limit=3, by_document=False).hits
+    chunks = search(
+        collection, LetterEncoder(), "aaa", limit=3, by_document=False, mode="dense"
+    ).hits
     assert [hit.doc_id for hit in chunks] == ["one", "one", "two"]
-    only = search(collection, LetterEncoder(), "aaa", where=where("doc_id", "two", "six")).hits
+    only = search(
+        collection, LetterEncoder(), "aaa", where=where("doc_id", "two", "six"), mode="dense"
+    ).hits
     assert [hit.doc_id for hit in only] == ["two", "six"]
     assert search(collection, LetterEncoder(), "aaa", where=where("cluster", 99)).hits == []
 
@@ -77,7 +81,7 @@ def test_a_long_document_does_not_crowd_out_the_others(
     points += [chunk("longer", i, vector=(1, 0, i / 1e4, 0)) for i in range(200)]
     points += [chunk(f"short{i}", vector=(1, 1, 1, i)) for i in range(12)]
     collection.upsert([*points, *(head(f"short{i}") for i in range(12))])
-    hits = search(collection, LetterEncoder(), "a", limit=10).hits
+    hits = search(collection, LetterEncoder(), "a", limit=10, mode="dense").hits
     assert {hit.doc_id for hit in hits[:2]} == {"long", "longer"}
     assert [hit.doc_id for hit in hits[2:]] == [f"short{i}" for i in range(8)]
     assert [hit.rank for hit in hits] == list(range(1, 11))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-from flows.clustering import spherical
+from flows.clustering import fit as fitting
 from flows.clustering.choice import choose_k
 from flows.clustering.fit import fit, outliers
 from flows.errors import InvalidInput
@@ -83,7 +83,7 @@ def test_the_planted_number_of_clusters_is_found(k):
 
 def test_mini_batches_find_the_planted_clusters(monkeypatch):
     """Above the threshold the other algorithm runs, and the answer is as good and as repeatable."""
-    monkeypatch.setattr(spherical, "MINI_BATCH_ABOVE", 100)
+    monkeypatch.setattr(fitting, "MINI_BATCH_ABOVE", 100)
     vectors, truth = _planted(5)
     first, second = (fit(vectors, _names(len(vectors)), k=5) for _ in range(2))
     assert adjusted_rand_score(truth, first.labels) > 0.99

@@ -1,0 +1,99 @@
+"""Words as sparse vectors: BM25, made by Qdrant's own code, alike for every store.
+
+A chunk's vector holds, for each of its words, how much the word counts in it; the engine multiplies
+by how rare the word is among all chunks (IDF) when it is asked. A query's vector has its words,
+each once.
+
+One way of reading words serves all languages. Text is cut by Unicode's rules, by dictionary where
+a language writes no spaces (Chinese, Japanese, Thai), in lower case, and without accents. English
+endings and stop words are taken off: on English text that finds much more, and elsewhere the same
+rules meet both sides, so that words still find themselves.
+
+This module imports the engine when the first word is read, and nothing heavy before.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from qdrant_edge import Bm25
+
+BM25: Final = "bm25"
+"""Name of the sparse vector of every chunk."""
+
+SATURATION: Final = 1.2
+"""BM25's k1: how soon a further occurrence of a word stops counting."""
+LENGTH_WEIGHT: Final = 0.75
+"""BM25's b: how much a long chunk is held against it."""
+AVERAGE_WORDS: Final = 100.0
+"""BM25's avgdl, in words. It is fixed, since a chunk's vector is made before the others are known;
+a chunk of the default 160 tokens has about a hundred. Twice as many or half change little."""
+
+_WORD: Final = re.compile(r"\w+")
+_UNSPACED: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]"
+)
+
+
+def document_terms(text: str) -> tuple[list[int], list[float]]:
+    """The sparse vector of a chunk: term numbers, ascending, and what each counts.
+
+    Both lists are empty for a text without words.
+    """
+    vector = _model().embed_document(_encodable(text))
+    return vector.indices, vector.values
+
+
+def query_terms(text: str) -> list[int]:
+    """The terms of a query, each once, ascending; their weights are all 1."""
+    return list(_model().embed_query(_encodable(text)).indices)
+
+
+def marks(text: str, terms: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where words of a query stand in a text, as character offsets in ascending order.
+
+    Args:
+        text: A hit's.
+        terms: The query's, of `query_terms`.
+
+    Yields:
+        Start and end. In a script without spaces a whole run of letters is one mark.
+    """
+    wanted = frozenset(terms)
+    for word in _WORD.finditer(text):
+        if not wanted.isdisjoint(_terms_of_word(word[0])):
+            yield word.span()
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether a text has letters of a script that puts no spaces between words."""
+    return _UNSPACED.search(text) is not None
+
+
+@lru_cache(maxsize=65_536)
+def _terms_of_word(word: str) -> frozenset[int]:
+    return frozenset(query_terms(word))
+
+
+@cache
+def _model() -> "Bm25":
+    import qdrant_edge as qdrant
+
+    return qdrant.Bm25(
+        qdrant.Bm25Config(
+            k=SATURATION,
+            b=LENGTH_WEIGHT,
+            avg_len=AVERAGE_WORDS,
+            tokenizer=qdrant.TokenizerType.Multilingual,
+            language="english",
+            lowercase=True,
+            ascii_folding=True,
+        )
+    )
+
+
+def _encodable(text: str) -> str:
+    """Text without lone surrogates, which the engine cannot take."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
