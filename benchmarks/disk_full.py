@@ -1,11 +1,11 @@
 """A disk that fills up: `python -m benchmarks.disk_full FOLDER`.
 
 An ingest writes to a small disk until it is full: a tmpfs, where this process may mount one,
-otherwise a disk that the store is told to be so small. In half of the rounds the disk is too small
-for the corpus, in the others another program fills it, at a random moment. The run must end with
-exit code 1 and one line; whatever the store called stored must be whole; and once the disk is
-larger, the same command must bring the collection to what an undisturbed run makes of it, without
-storing again what was stored.
+otherwise a disk that the store is told to be so small. The disk is too small for the documents, or
+just large enough for them but not for building the index, or another program fills it at a random
+moment. The run must end with exit code 1 and one line; whatever the store called stored must be
+whole; and once the disk is larger, the same command must bring the collection to what an
+undisturbed run makes of it, without storing again what was stored.
 """
 
 import argparse
@@ -36,14 +36,18 @@ from benchmarks.ingest_run import STORING
 from benchmarks.processes import ChildFailed
 from benchmarks.results_file import finish
 from search.errors import SearchError
-from search.stores.edge_room import FLOOR_BYTES, RESERVE_BYTES
+from search.stores.edge_room import FLOOR_BYTES
 
 MIB: Final = 2**20
 LARGE_MIB: Final = 4096
 MODES: Final = ("plain", "prefect", "sextant")
-TOO_SMALL: Final = "too small"
+DOCUMENTS: Final = "too small for the documents"
+INDEX: Final = "too small for the index"
 FILLED: Final = "filled by another program"
+KINDS: Final = (DOCUMENTS, INDEX, FILLED)
 FINELY: Final = ("--group-chunks=64", "--partition-documents=10")
+INDEXING: Final = "indexing"
+LOOK_SECONDS: Final = 0.02
 PATIENCE_SECONDS: Final = 300.0
 WORDS: Final = 400
 
@@ -58,7 +62,10 @@ class Disk:
 
     def used_mib(self) -> float:
         """What lies in it, in MiB."""
-        return used_mib(self.folder)
+        if not self.is_real:
+            return sum(os.lstat(path).st_blocks * 512 for path in self.folder.rglob("*")) / MIB
+        found = os.statvfs(self.folder)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize / MIB
 
     def grow(self) -> "Disk":
         """The same, with room enough."""
@@ -103,11 +110,6 @@ def _mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True, capture_output=True)  # noqa: S603, S607
 
 
-def used_mib(folder: Path) -> float:
-    """What a folder takes on its disk, in MiB."""
-    return sum(os.lstat(path).st_blocks * 512 for path in folder.rglob("*")) / MIB
-
-
 def ingest(corpus: Path, mode: str, store: Path, place: Disk, threads: int) -> IngestChild:
     """Start an ingest onto a disk."""
     options = list(FINELY)
@@ -120,6 +122,36 @@ def ingest(corpus: Path, mode: str, store: Path, place: Disk, threads: int) -> I
     return IngestChild(arguments, folder=corpus.parent, threads=threads)
 
 
+@dataclass(frozen=True)
+class Calm:
+    """What a run takes that nothing disturbs, in MiB of disk."""
+
+    points: Contents
+    stored_mib: float
+    """When all documents are stored, and the index is not built yet."""
+    peak_mib: float
+    storing_seconds: float
+
+
+def run_calmly(corpus: Path, mode: str, place: Disk, threads: int) -> Calm:
+    """One undisturbed run on a large disk.
+
+    Raises:
+        ChildFailed: it failed.
+    """
+    store = place.folder / "store"
+    stored = peak = 0.0
+    with ingest(corpus, mode, store, place, threads) as run:
+        while run.is_running:
+            with contextlib.suppress(FileNotFoundError):  # a file that was just deleted
+                peak = max(peak, place.used_mib())
+            if INDEXING not in run.stages:
+                stored = peak
+            time.sleep(LOOK_SECONDS)
+        done = run.end(seconds=PATIENCE_SECONDS).require_finished()
+    return Calm(contents(store), stored, peak, done.report["storing_seconds"])
+
+
 def fill_up(run: IngestChild, place: Disk, seconds: float) -> Outcome:
     """Let a run write for a while, then fill its disk."""
     if run.wait_for(STORING, seconds=PATIENCE_SECONDS):
@@ -128,23 +160,31 @@ def fill_up(run: IngestChild, place: Disk, seconds: float) -> Outcome:
     return run.end(seconds=PATIENCE_SECONDS)
 
 
+def size_mib(kind: str, calm: Calm, smallest_mib: float, rng: random.Random) -> float:
+    """A size of the disk at which a run fails as it is meant to, if it is not lucky."""
+    floor = FLOOR_BYTES / MIB
+    if kind == DOCUMENTS:
+        return floor + rng.uniform(smallest_mib, calm.stored_mib)
+    if kind == INDEX:
+        return rng.uniform(floor + calm.stored_mib, max(calm.peak_mib, floor + calm.stored_mib))
+    return floor + calm.peak_mib
+
+
 def one_round(
     scratch: Path,
     corpus: Path,
     options: argparse.Namespace,
-    calm: tuple[Contents, float, float],
-    task: tuple[str, str],
+    calm: Calm,
+    task: tuple[str, str, float],
     rng: random.Random,
 ) -> dict[str, Any]:
     """Fill the disk, look, make it larger, finish, compare."""
-    (points, whole_mib, seconds), (mode, kind) = calm, task
-    floor = (FLOOR_BYTES + RESERVE_BYTES) / MIB
-    mib = floor + whole_mib * (rng.uniform(0.2, 0.8) if kind == TOO_SMALL else 2)
+    mode, kind, mib = task
     with disk(scratch / "disk", mib, mount=options.mount) as place:
         store = place.folder / "store"
         with ingest(corpus, mode, store, place, options.threads) as run:
             if kind == FILLED:
-                outcome = fill_up(run, place, rng.uniform(0, seconds))
+                outcome = fill_up(run, place, rng.uniform(0, calm.storing_seconds))
             else:
                 outcome = run.end(seconds=PATIENCE_SECONDS)
         left = contents_of_copy(store, scratch)
@@ -168,7 +208,7 @@ def one_round(
         try:
             with ingest(corpus, mode, store, larger, options.threads) as run:
                 last = run.end(seconds=PATIENCE_SECONDS).require_finished()
-            row |= compare(points, contents(store))
+            row |= compare(calm.points, contents(store))
         except (ChildFailed, SearchError) as error:
             return row | {"equal": False, "failed": str(error)[:WORDS]}
         return row | {"then": last.report["documents"]}
@@ -181,30 +221,36 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         scratch = Path(name)
         options.mount = options.mount and may_mount(scratch / "try")
         corpus = every_nth(options.folder, options.documents, scratch / options.folder.name)
-        calm = {}
+        smallest = every_nth(corpus, 1, scratch / "smallest" / options.folder.name)
+        calm, least = {}, {}
         for mode in options.modes:
-            store = scratch / f"calm-{mode}"
-            large = Disk(scratch, True, LARGE_MIB)
-            with ingest(corpus, mode, store, large, options.threads) as run:
-                done = run.end(seconds=PATIENCE_SECONDS).require_finished()
-            calm[mode] = (contents(store), used_mib(store), done.report["storing_seconds"])
-        kinds = (TOO_SMALL, FILLED) if options.mount else (TOO_SMALL,)
-        tasks = [
-            (options.modes[number // len(kinds) % len(options.modes)], kinds[number % len(kinds)])
-            for number in range(options.rounds)
-        ]
+            with disk(scratch / f"calm-{mode}", LARGE_MIB, mount=options.mount) as place:
+                calm[mode] = run_calmly(corpus, mode, place, options.threads)
+            with disk(scratch / f"least-{mode}", LARGE_MIB, mount=options.mount) as place:
+                least[mode] = run_calmly(smallest, mode, place, options.threads).stored_mib
+        kinds = KINDS if options.mount else (DOCUMENTS,)
         rows = []
-        for number, task in enumerate(tasks):
+        for number in range(options.rounds):
+            kind = kinds[number % len(kinds)]
+            mode = options.modes[number // len(kinds) % len(options.modes)]
+            mib = size_mib(kind, calm[mode], least[mode], rng)
             place = scratch / f"round-{number}"
             place.mkdir()
-            rows.append(one_round(place, corpus, options, calm[task[0]], task, rng))
-            print(f"benchmarks.disk_full: {number + 1} of {len(tasks)}", file=sys.stderr)
+            rows.append(one_round(place, corpus, options, calm[mode], (mode, kind, mib), rng))
+            print(f"benchmarks.disk_full: {number + 1} of {options.rounds}", file=sys.stderr)
     return {
         "folder": options.folder.name,
         "documents": options.documents,
         "disk": "tmpfs" if options.mount else "as the store was told",
         "seed": options.seed,
-        "store_mib": {mode: round(mib, 1) for mode, (_, mib, _) in calm.items()},
+        "undisturbed_mib": {
+            mode: {
+                "one_document": round(least[mode], 1),
+                "stored": round(one.stored_mib, 1),
+                "peak": round(one.peak_mib, 1),
+            }
+            for mode, one in calm.items()
+        },
         "rounds": rows,
     }
 
@@ -220,7 +266,7 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     """What was asked for, checked."""
     parser = OneLineParser(prog="benchmarks.disk_full", description=__doc__)
     parser.add_argument("folder", type=Path, help="documents; they are only read")
-    parser.add_argument("--rounds", type=whole_number(1, 1000), default=6, metavar="N")
+    parser.add_argument("--rounds", type=whole_number(1, 1000), default=18, metavar="N")
     parser.add_argument("--documents", type=whole_number(1, 10**6), default=60, metavar="N")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--seed", type=int, default=0)

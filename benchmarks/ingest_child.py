@@ -145,6 +145,8 @@ class IngestChild:
         self._process.wait()
         self._listener.join()
         self._out.close()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
 
     def wait_for(self, stage: str, *, seconds: float) -> bool:
         """Wait until it tells of a stage; False if it ends, or is silent so long."""
