@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _NORMALIZERS: Final = frozenset(
     {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"}
 )
-"""They look at a character and the marks upon it, and make no blank but of blanks at its end."""
+"""They look at a character and the marks upon it; none ends in a blank that was not one before."""
 _SPLITTING: Final = frozenset({"ByteLevel", "BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 """Pre-tokenizers that never put a blank behind anything else into one piece, and that go on from
 there whatever came before it. ByteLevel does by GPT-2's expression, which is built into it; newer
@@ -32,7 +32,7 @@ def is_local(tokenizer: "Tokenizer") -> bool:
         any(_splits(step) for step in pre_tokenizers)
         and all(_splits(step) or step["type"] in _HARMLESS for step in pre_tokenizers)
         and all(step["type"] in _NORMALIZERS for step in _steps(tokenizer.normalizer))
-        and not any(character.isspace() for token in added for character in token.content)
+        and not any(token.rstrip or any(map(str.isspace, token.content)) for token in added)
     )
 
 

@@ -26,6 +26,8 @@ def plain_json(value: Any, path: str, depth: int = 0) -> Any:
         raise InvalidPoint(f"{path} is nested deeper than {MAX_DEPTH}; flatten it")
     if value is None or isinstance(value, bool):
         return value
+    if type(value) is dict:
+        return _plain_mapping(value, path, depth)
     if isinstance(value, str):
         if not is_unicode(value):
             raise InvalidPoint(f"{path} is {short(value)}: lone surrogate; decode it as UTF-8")
@@ -39,18 +41,22 @@ def plain_json(value: Any, path: str, depth: int = 0) -> Any:
             raise InvalidPoint(f"{path} is {value}: expected a finite number, or leave it out")
         return float(value)
     if isinstance(value, Mapping):
-        plain = {}
-        for key, item in value.items():
-            if type(key) is str and key and key.isascii() and _is_simple(item):
-                plain[key] = item  # nearly all that ever comes, without naming its place
-                continue
-            if not isinstance(key, str) or not key or not is_unicode(key):
-                raise InvalidPoint(f"{path} has key {short(key)}: expected a non-empty string")
-            plain[str.__str__(key)] = plain_json(item, f"{path}.{key}", depth + 1)
-        return plain
+        return _plain_mapping(value, path, depth)
     if isinstance(value, list | tuple):
         return [plain_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
     raise InvalidPoint(f"{path} is {short(value)}: expected JSON; convert {type(value).__name__}")
+
+
+def _plain_mapping(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    plain = {}
+    for key, item in value.items():
+        if type(key) is str and key and key.isascii() and _is_simple(item):
+            plain[key] = item  # nearly all that ever comes, without naming its place
+            continue
+        if not isinstance(key, str) or not key or not is_unicode(key):
+            raise InvalidPoint(f"{path} has key {short(key)}: expected a non-empty string")
+        plain[str.__str__(key)] = plain_json(item, f"{path}.{key}", depth + 1)
+    return plain
 
 
 def _is_simple(value: Any) -> bool:

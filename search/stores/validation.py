@@ -316,15 +316,17 @@ def _check_payload(point: Point) -> Payload:
     if kind == KIND_CHUNK:
         _check_type(payload.get(PAGE_CONTENT), str, f"{where}.{PAGE_CONTENT}")
         for key, expected in CHUNK_METADATA.items():
-            _check_type(metadata.get(key), expected, f"{where}.{METADATA}.{key}")
+            if type(value := metadata.get(key)) is not expected:
+                _check_type(value, expected, f"{where}.{METADATA}.{key}")
     return payload
 
 
 def _check_filterable(metadata: Payload, where: str) -> None:
     """An indexed key holds its index's type or null: the engine would never match anything else."""
     for key in FILTERABLE.keys() & metadata.keys():
-        if metadata[key] is not None:
-            _check_type(metadata[key], _TYPES[FILTERABLE[key]], f"{where}.{key}")
+        value, expected = metadata[key], _TYPES[FILTERABLE[key]]
+        if type(value) is not expected and value is not None:
+            _check_type(value, expected, f"{where}.{key}")
 
 
 def _check_type(value: Any, expected: type, path: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from benchmarks import document_files
 from flows.documents.chunking import Chunker
@@ -41,6 +41,42 @@ def word_piece_json() -> str:
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer.to_str()
+
+
+@pytest.fixture(scope="session")
+def sentence_piece_json() -> str:
+    """Unigram as SentencePiece has it: a text is one word, its blanks are letters."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=100,
+        unk_token="<unk>",  # noqa: S106
+        special_tokens=["<unk>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(SENTENCES * 5, trainer)
+    return tokenizer.to_str()
+
+
+@pytest.fixture(scope="session")
+def line_bpe_json(bpe_json: str) -> str:
+    """Byte-level BPE by a newer expression, which puts line ends behind punctuation."""
+    tokenizer = Tokenizer.from_str(bpe_json)
+    words = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["\n".join([*SENTENCES, ""]) * 5], trainer)
     return tokenizer.to_str()
 
 

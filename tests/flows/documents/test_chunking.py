@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from flows.documents.chunking import Chunk, Chunker, Chunking, Span, verify_coverage
 from flows.documents.parsed_document import Heading, Markup, ParsedDocument
@@ -227,7 +227,7 @@ def test_a_lost_character_is_noticed(chunker: Chunker) -> None:
 
 
 def test_a_panic_of_the_splitter_rejects_the_document(
-    chunker: Chunker, monkeypatch: pytest.MonkeyPatch
+    bpe_json: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Rust panic is no Exception, and must not stop the run."""
 
@@ -235,12 +235,52 @@ def test_a_panic_of_the_splitter_rejects_the_document(
         pass
 
     class Panicking:
+        @classmethod
+        def from_callback(cls, *_: object) -> "Panicking":
+            return cls()
+
         def chunk_indices(self, text: str) -> list[tuple[int, str]]:
             raise PanicException("byte index 1 is not a char boundary")
 
-    monkeypatch.setattr(chunker, "_splitter", lambda markup: Panicking())
+    monkeypatch.setattr("semantic_text_splitter.TextSplitter", Panicking)
+    chunker = Chunker(bpe_json, max_tokens=32)
     with pytest.raises(DocumentRejected, match="splitter failed at 0:4: byte index"):
         chunker.chunk(document("text"))
+
+
+class _Watched:
+    """A tokenizer that notes how many characters it is given."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.characters = 0
+
+    def encode(self, text: str, **options: bool) -> Encoding:
+        self.characters += len(text)
+        return self._tokenizer.encode(text, **options)
+
+    def encode_batch_fast(self, texts: list[str], **options: bool) -> list[Encoding]:
+        self.characters += sum(map(len, texts))
+        return self._tokenizer.encode_batch_fast(texts, **options)
+
+
+@pytest.mark.parametrize("markup", ["plain", "markdown"])
+@pytest.mark.parametrize(("tokenizer", "passes"), [("bpe_json", 1.5), ("sentence_piece_json", 3.0)])
+def test_a_text_is_not_tokenized_again_and_again(
+    request: pytest.FixtureRequest, tokenizer: str, passes: float, markup: Markup
+) -> None:
+    """Once, and what is near the bound again; where tokens hang together across blanks, all of it.
+
+    Tokenizing is most of the work of a run without an encoder: a splitter that counts by the
+    tokenizer gives it a text ten times.
+    """
+    words = ["alpha", "beta's", "chunk", "12,345", "offsets", "(and)", "more.\n", "end.\n\n- new"]
+    text = " ".join(words[(i * i + i // 3) % len(words)] for i in range(5000))
+    chunker = Chunker(request.getfixturevalue(tokenizer), max_tokens=64)
+    watched = _Watched(chunker._tokenizer)
+    chunker._tokenizer = watched  # type: ignore[assignment]
+    assert len(chunker.chunk(document(text, markup)).chunks) > 100
+    assert watched.characters < passes * len(text)
 
 
 @pytest.mark.slow
