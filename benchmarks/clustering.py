@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--algorithm", default="kmeans")
     parser.add_argument("--k", type=int)
     parser.add_argument("--browser")
+    parser.add_argument("--folder", help="where files go: on a disk [default: the system's]")
     parser.add_argument("--child", type=Path)
     parser.add_argument("--file", action="store_true", help="file the result")
     options = parser.parse_args()
@@ -188,7 +189,7 @@ def main() -> None:
         return
     rows = []
     for size in options.sizes:
-        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             command = [sys.executable, "-m", "benchmarks.clustering", "--child", folder]
             command += ["--sizes", str(size), "--algorithm", options.algorithm]
             command += ["--k", str(options.k)] if options.k else []

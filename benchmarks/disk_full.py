@@ -234,9 +234,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             kind = kinds[number % len(kinds)]
             mode = options.modes[number // len(kinds) % len(options.modes)]
             mib = size_mib(kind, calm[mode], least[mode], rng)
-            place = scratch / f"round-{number}"
-            place.mkdir()
-            rows.append(one_round(place, corpus, options, calm[mode], (mode, kind, mib), rng))
+            folder = scratch / f"round-{number}"
+            folder.mkdir()
+            rows.append(one_round(folder, corpus, options, calm[mode], (mode, kind, mib), rng))
             print(f"benchmarks.disk_full: {number + 1} of {options.rounds}", file=sys.stderr)
     return {
         "folder": options.folder.name,

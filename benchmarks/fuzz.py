@@ -1,8 +1,9 @@
 """Damaged documents: `python -m benchmarks.fuzz --mutations 1000`.
 
-Sound files of every format are damaged at random, laid into one folder, and ingested together, with
-vectors from a hash: text columns of record files are documents, too. Each document must be stored,
-or be in quarantine with a reason; the counts must add up; none may hang, and none may end the run.
+Sound files of every format are damaged at random, laid into one folder with the sound ones, and
+ingested together, with vectors from a hash; rows of record files are documents, too. What is sound
+must be stored, every other document stored or in quarantine with a reason; the counts must add up;
+none may hang, and none may end the run.
 A second run must find nothing to do, and try none again.
 """
 
@@ -27,8 +28,7 @@ from flows.documents.records.record_file import record_kind_of
 from search.records import KIND_HEAD, KIND_QUARANTINE
 
 SHARE_MISNAMED: Final = 0.03
-SHARE_SOUND: Final = 0.02
-"""Of the files: what is sound must be stored, whatever lies beside it."""
+"""Of the damaged files: sound ones under a wrong name."""
 SOUND: Final = "nothing"
 HELD_STAGES: Final = ("parse", "chunk", "embed")
 """What was turned away there is not tried again; files that cannot be read or listed always are."""
@@ -39,23 +39,25 @@ _SLOW: Final = re.compile(r"takes more than")
 
 
 def write_files(folder: Path, mutations: int, seed: int) -> dict[str, str]:
-    """Fill a folder; what was done to each file, by its name."""
+    """Fill a folder with each sound file once, and the damaged ones.
+
+    Returns:
+        What was done to each file, by its name.
+    """
     rng, sound = random.Random(seed), seeds()
     folder.mkdir(parents=True, exist_ok=True)
-    done = {}
-    for number in range(mutations):
-        drawn = rng.random()
-        if drawn < SHARE_MISNAMED:
-            name, data, what = misnamed(sound, rng)
+    files = [(name, data, SOUND) for name, data in sound.items()]
+    for _ in range(mutations):
+        if rng.random() < SHARE_MISNAMED:
+            files.append(misnamed(sound, rng))
         else:
             name = rng.choice(sorted(sound))
-            if drawn < SHARE_MISNAMED + SHARE_SOUND:
-                data, what = sound[name], SOUND
-            else:
-                name, data, what = mutate(name, sound[name], rng)
-        name = f"{number:06}-{name}"
-        (folder / name).write_bytes(data)
-        done[name] = what
+            files.append(mutate(name, sound[name], rng))
+    done = {}
+    for number, (name, data, what) in enumerate(files):
+        numbered = f"{number:06}-{name}"
+        (folder / numbered).write_bytes(data)
+        done[numbered] = what
     return done
 
 

@@ -69,10 +69,6 @@ def _records() -> dict[str, bytes]:
         {"id": number, "title": f"Row {number}", "text": f"{paragraph} {number}", "year": 1990.5}
         for number, paragraph in enumerate(_PARAGRAPHS * 2)
     ]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, rows[0])
-    writer.writeheader()
-    writer.writerows(rows)
     columns, stream = pa.Table.from_pylist(rows), io.BytesIO()
     with pa.ipc.new_file(stream, columns.schema) as arrow:
         arrow.write_table(columns, max_chunksize=3)
@@ -81,11 +77,19 @@ def _records() -> dict[str, bytes]:
     return {
         "rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode(),
         "rows.json": json.dumps({"version": [1, [2]], "data": rows}).encode(),
-        "rows.csv": table.getvalue().encode(),
-        "rows.tsv": table.getvalue().replace(",", "\t").encode(),
+        "rows.csv": _table(rows, ","),
+        "rows.tsv": _table(rows, "\t"),
         "rows.parquet": packed.getvalue(),
         "rows.arrow": stream.getvalue(),
     }
+
+
+def _table(rows: list[dict[str, Any]], delimiter: str) -> bytes:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, rows[0], delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue().encode()
 
 
 def _compressed(files: dict[str, bytes]) -> dict[str, bytes]:

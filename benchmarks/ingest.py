@@ -53,11 +53,8 @@ def pipeline(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Tokens per processor second without encoder, by stage."""
     runs = []
     for number in range(options.rounds):
-        answer = finished(
-            hash_ingest(options.folder, place / f"pipeline-{number}"), place, options
-        ).answer
-        assert answer is not None  # noqa: S101 - it has finished
-        report, cpu = answer["report"], answer["cpu_seconds"]
+        run = finished(hash_ingest(options.folder, place / f"pipeline-{number}"), place, options)
+        report, cpu = run.report, run.require_answer()["cpu_seconds"]
         runs.append(
             {
                 "tokens_per_cpu_second": round(report["tokens"] / cpu["storing"]["all"]),
@@ -102,8 +99,7 @@ def overhead(place: Path, options: argparse.Namespace) -> dict[str, Any]:
         )
         alone = finished(
             ["-m", "benchmarks.ingest_encoding", str(store), str(slices)], place, options
-        ).answer
-        assert alone is not None  # noqa: S101 - it has finished
+        ).require_answer()
         rounds.append(
             {
                 "storing_seconds": flow.report["storing_seconds"],

@@ -26,7 +26,7 @@ MARK: Final = "INGEST_CHILD"
 
 _STAGE: Final = re.compile(
     r"sextant: (?P<stage>comparing documents|loading encoder|starting Prefect|storing documents"
-    r"|removing documents|indexing)(?: \S+)?(?: \(\d+\)|: \d.*)?$"
+    r"|first documents stored|removing documents|indexing)(?: \S+)?(?: \(\d+\)|: \d.*)?$"
 )
 """A line that tells how far a run is, not why it failed."""
 
@@ -53,9 +53,19 @@ class Outcome:
     @property
     def report(self) -> dict[str, Any]:
         """Of a run that finished, its report."""
-        answer = self.answer or {}
+        answer = self.require_answer()
         report: dict[str, Any] = answer.get("report", answer)
         return report
+
+    def require_answer(self) -> dict[str, Any]:
+        """What it printed.
+
+        Raises:
+            ChildFailed: that was nothing, or no JSON object.
+        """
+        if self.answer is None:
+            raise ChildFailed(f"an ingest ended with code {self.code} and printed no JSON object")
+        return self.answer
 
     @property
     def is_clear(self) -> bool:

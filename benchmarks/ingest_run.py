@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from collections import deque
@@ -23,7 +24,8 @@ from benchmarks import process_watch
 from benchmarks.ingest_encoder import HashEncoder
 from embedder.specification import specify
 from flows import commands, embedded, partition, plan, session
-from flows.encoders import EncodedChunks
+from flows.console import complain
+from flows.encoders import EncodedChunks, encode_chunks
 from flows.failures import WITH_QUARANTINE, explain
 from flows.ingestion import Ingestion, IngestReport, IngestRequest, recording
 from flows.partition import Receipt, store_documents
@@ -36,8 +38,25 @@ if TYPE_CHECKING:
     from embedder.encoder import Encoder
 
 STORING: Final = "storing documents"
+FIRST: Final = "first documents stored"
 IN_FLIGHT: Final = 2
 """As in `flows.ingest`, which cannot be imported without Prefect."""
+
+
+class Telling(Lines):
+    """Also tells when the first documents are stored."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """A new stage begins."""
+        self._waits = name == STORING
+        super().stage(name, total)
+
+    def advance(self, steps: int = 1, *, chunks: int = 0, tokens: int = 0) -> None:
+        """So much is done."""
+        if self._waits and steps:
+            self._waits = False
+            complain(FIRST)
+        super().advance(steps, chunks=chunks, tokens=tokens)
 
 
 def plainly(request: IngestRequest, progress: Progress) -> tuple[IngestReport, dict[str, float]]:
@@ -85,13 +104,12 @@ def _used(who: int) -> float:
 
 def record_slices(slices: list[list[str]]) -> None:
     """Note which texts are encoded together, by their digests."""
-    encode = session.encode_chunks
 
     def encode_and_note(encoder: "Encoder", texts: Sequence[str]) -> EncodedChunks:
         slices.append([text_digest(text) for text in texts])
-        return encode(encoder, texts)
+        return encode_chunks(encoder, texts)
 
-    session.encode_chunks = encode_and_note
+    replace_in("encode_chunks", encode_and_note, session)
 
 
 def text_digest(text: str) -> str:
@@ -101,13 +119,19 @@ def text_digest(text: str) -> str:
 
 def limit_room(folder: Path, mib: float) -> None:
     """Let the store believe that its disk has so many MiB, where no real one can be mounted."""
-    whole = Room.free_bytes
 
     def free(room: Room) -> int:
+        disk = shutil.disk_usage(folder if folder.exists() else folder.parent)
         taken = sum(os.lstat(path).st_blocks * 512 for path in folder.rglob("*"))
-        return min(whole.__get__(room), max(0, int(mib * 2**20) - taken))
+        return int(min(disk.free, max(0, mib * 2**20 - taken)))
 
-    Room.free_bytes = property(free)  # type: ignore[method-assign,assignment]
+    replace_in("free_bytes", property(free), Room)
+
+
+def replace_in(name: str, value: object, *owners: object) -> None:
+    """Let a name stand for something else in modules or classes."""
+    for owner in owners:
+        setattr(owner, name, value)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -117,20 +141,21 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         record_slices(slices)
     if options.encoder == "hash":
         encoder = HashEncoder(specify("starter"))
-        session.load_encoder = lambda specification: encoder  # type: ignore[assignment,return-value]
+        replace_in("load_encoder", lambda specification: encoder, session)
     if options.group_chunks:
-        embedded.GROUP_CHUNKS = partition.GROUP_CHUNKS = options.group_chunks  # type: ignore[misc]
+        replace_in("GROUP_CHUNKS", options.group_chunks, embedded, partition)
     if options.partition_documents:
-        plan.PARTITION_DOCUMENTS = options.partition_documents  # type: ignore[misc]
+        replace_in("PARTITION_DOCUMENTS", options.partition_documents, plan)
     if options.room:
         limit_room(options.store, options.room)
     settings = load_settings(store=str(options.store))
     request = IngestRequest.of([str(options.folder)], settings, allow_removals=True)
+    stored: dict[str, float] = {}
     before, began = cpu_seconds(), time.perf_counter()
     if options.prefect:
-        report, stored = commands.run_ingest(request, Lines()), {}
+        report = commands.run_ingest(request, Telling())
     else:
-        report, stored = plainly(request, Lines())
+        report, stored = plainly(request, Telling())
     ended, wall = cpu_seconds(), time.perf_counter() - began
     if options.slices:
         options.slices.write_text(json.dumps(slices), encoding="utf-8")

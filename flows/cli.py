@@ -12,20 +12,21 @@ from typing import Annotated
 import typer
 
 from flows.cli_calibrate import calibrate
+from flows.cli_cluster import cluster
+from flows.cli_clusters import clusters_app
 from flows.cli_collections import collections_app
 from flows.cli_delete import EXAMPLES as DELETE_EXAMPLES
 from flows.cli_delete import delete
 from flows.cli_deploy import deploy, serve_flows
 from flows.cli_doctor import DOCTOR_EXAMPLES, VERIFY_EXAMPLES, doctor, verify
 from flows.cli_encoders import encoders_app
+from flows.cli_evaluate import evaluate_app
 from flows.cli_ingest import ingest, plan
 from flows.cli_migrate import migrate
 from flows.cli_options import (
     AsJson,
-    Collection,
     Debug,
     Debugging,
-    Encoder,
     Quiet,
     Store,
     print_json,
@@ -34,6 +35,7 @@ from flows.cli_options import (
 )
 from flows.cli_quarantine import quarantine_app
 from flows.cli_runs import runs_app
+from flows.cli_search import SEARCH_EXAMPLES, facets, reindex, search, similar
 from flows.cli_transfer import (
     COPY_EXAMPLES,
     EXPORT_EXAMPLES,
@@ -57,7 +59,9 @@ app = typer.Typer(
     ),
 )
 app.add_typer(collections_app, name="collections")
+app.add_typer(clusters_app, name="clusters")
 app.add_typer(encoders_app, name="encoders")
+app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(runs_app, name="runs")
 
@@ -93,91 +97,13 @@ app.command(short_help="Bring a collection in line with its sources.")(ingest)
 app.command(short_help="Say what an ingest would do.")(plan)
 
 
-@app.command(short_help="Find the chunks nearest to a query.")
-def search(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, in plain words")],
-    limit: Annotated[
-        int,
-        typer.Option("-k", "--limit", metavar="N", help="How many hits, 1 to 1000"),
-    ] = 10,
-    collection: Collection = None,
-    filters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filter", metavar="KEY=VALUE", help="Only chunks that match; may be repeated"
-        ),
-    ] = None,
-    chunks: Annotated[
-        bool, typer.Option("--chunks", help="Every chunk counts, not the best of each document")
-    ] = False,
-    encoder: Encoder = None,
-    store: Store = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Find the chunks nearest to a query, the best one of each document."""
-    from dataclasses import asdict
-
-    from flows import console
-    from flows.commands import run_search
-    from search.filters import parse_filters
-    from search.service import MAX_LIMIT
-
-    _require("-k", limit, at_least=1, at_most=MAX_LIMIT)
-    where = parse_filters(filters or [])
-    target = target_of(collection=collection, encoder=encoder, store=store)
-    result, encoder_name = run_search(
-        query, target, limit=limit, where=where, by_document=not chunks
-    )
-    if as_json:
-        print_json(
-            {
-                "query": query,
-                "collection": target.collection,
-                "encoder": encoder_name,
-                "hits": [asdict(hit) for hit in result.hits],
-                "timings_ms": {name: round(ms, 3) for name, ms in result.timings_ms.items()},
-            }
-        )
-    else:
-        console.show_hits(query, result.hits)
+app.command(short_help="Find the chunks that answer a query.", epilog=SEARCH_EXAMPLES)(search)
+app.command(short_help="Find what is like a chunk, a document or a text.")(similar)
+app.command(short_help="Count the values of a key, to filter by.")(facets)
+app.command(short_help="Index the words of older chunks.")(reindex)
 
 
-@app.command(short_help="Group a collection's chunks and report.")
-def cluster(
-    collection: Collection = None,
-    k: Annotated[
-        int | None,
-        typer.Option("--k", metavar="N", help="How many clusters [default: chosen]"),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random starts")] = 0,
-    report: Annotated[
-        str | None,
-        typer.Option(
-            "--report",
-            metavar="DIR",
-            help="Where the report goes [default: STORE/COLLECTION/report]",
-        ),
-    ] = None,
-    store: Store = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Group a collection's chunks, name the groups, write them back, and report."""
-    from flows import console
-    from flows.commands import run_cluster
-
-    if k is not None:
-        _require("--k", k, at_least=1)
-    _require("--seed", seed, at_least=0)
-    target = target_of(collection=collection, store=store)
-    with console.progress(quiet=quiet) as progress:
-        found = run_cluster(target, progress, k=k, seed=seed, report=report)
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        console.show_clusters(found)
+app.command(short_help="Group a collection's chunks and report.")(cluster)
 
 
 @app.command(short_help="Encode lines of text into a .npy file.")

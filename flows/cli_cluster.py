@@ -1,11 +1,13 @@
 """`sextant cluster`: its options."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from flows.cli_options import AsJson, Collection, Debug, Quiet, Store, print_json, target_of
 from flows.errors import InvalidInput
+
+Choice = TypeVar("Choice", bound=str)
 
 
 def cluster(
@@ -65,11 +67,11 @@ def cluster(
     """
     from flows import console
     from flows.clustering.method import ALGORITHMS, PROJECTIONS, SEEDS
+    from flows.clustering_command import run_cluster
     from flows.clustering_console import show_clusters
-    from flows.commands import run_cluster
 
-    _choice("--algorithm", algorithm, ALGORITHMS)
-    _choice("--map", projection, PROJECTIONS)
+    chosen = _choice("--algorithm", algorithm, ALGORITHMS)
+    plane = _choice("--map", projection, PROJECTIONS)
     _least("--k", k, 1)
     _least("--min-cluster-size", min_cluster_size, 2)
     if not 0 <= seed < SEEDS:
@@ -79,11 +81,11 @@ def cluster(
         found = run_cluster(
             target,
             progress,
-            algorithm=algorithm,
+            algorithm=chosen,
             k=k,
             min_cluster_size=min_cluster_size,
             seed=seed,
-            projection=projection,
+            projection=plane,
             verify_names=verify_names,
             report=report,
         )
@@ -93,9 +95,11 @@ def cluster(
         show_clusters(found)
 
 
-def _choice(option: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InvalidInput(f"{option} {value!r}: expected {', '.join(known)}")
+def _choice(option: str, value: str, known: tuple[Choice, ...]) -> Choice:
+    for one in known:
+        if one == value:
+            return one
+    raise InvalidInput(f"{option} {value!r}: expected {', '.join(known)}")
 
 
 def _least(option: str, value: int | None, least: int) -> None:

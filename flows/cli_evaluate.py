@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_evaluate_retrieval import retrieval
 from flows.cli_options import AsJson, Debug, Quiet, print_json, settings_of
 from flows.errors import InvalidInput
 
@@ -15,6 +16,9 @@ evaluate_app = typer.Typer(
 @evaluate_app.callback()
 def evaluate() -> None:
     """Measure how good an encoder is on labelled sets."""
+
+
+evaluate_app.command("retrieval")(retrieval)
 
 
 @evaluate_app.command("clustering")

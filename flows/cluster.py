@@ -15,10 +15,8 @@ from flows.clustering.spherical import Floats
 from flows.progress import Progress
 from flows.runs import recorded, runs_folder
 from flows.session import Session, Target, current, running
-from flows.state import state_folder
+from flows.state import REPORT, state_folder
 from search.collections import base_name
-
-REPORT = "report"
 
 
 class ClusterRequest(BaseModel):
@@ -34,8 +32,8 @@ class ClusterRequest(BaseModel):
     projection: Projection = "pca"
     verify_names: bool = True
     """Whether names are searched for, which loads the encoder."""
-    report: str
-    """Folder for `clusters.html` and the report's other files."""
+    report: str | None = None
+    """Folder for `clusters.html` and the report's other files; None: `report_folder`."""
 
     @property
     def method(self) -> Method:
@@ -95,7 +93,7 @@ def run_clustering(request: ClusterRequest) -> ClusterReport:
             Wanted(
                 method=request.method,
                 projection=request.projection,
-                report_folder=Path(request.report),
+                report_folder=Path(request.report or report_folder(target)),
                 state_folder=report_folder(target),
                 run_id=session.run_id,
                 created_at=session.started_at,

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any
 
 from embedder.errors import CanaryDrift
 from flows import console
@@ -15,17 +15,15 @@ from flows.preview import Preview, preview
 from flows.progress import Progress
 from flows.session import DEFAULT_ENCODER, Target, running
 from flows.settings import Settings
-from flows.state import state_folder
+from flows.state import prefect_home
 from flows.stores import store_of
 from search.filters import Filter, of_kind
 from search.records import KIND_CHUNK, KIND_HEAD, KIND_QUARANTINE
 from search.service import SearchResult, search
 
 if TYPE_CHECKING:
-    from flows.clustering.report import ClusterReport
+    pass
 
-PREFECT_HOME: Final = ".prefect"
-REPORT: Final = "report"
 
 
 def run_plan(request: IngestRequest, progress: Progress) -> Preview:
@@ -45,7 +43,7 @@ def run_ingest(request: IngestRequest, progress: Progress) -> IngestReport:
         ingestion = Ingestion.begin(request, session)
         if ingestion.plan.is_done:
             return ingestion.finish()
-        api = PrefectAPI.start(state_folder(request.target.store) / PREFECT_HOME)
+        api = PrefectAPI.start(prefect_home(request.target.store))
         if ingestion.plan.store:
             progress.stage(f"loading encoder {session.specification.name}")
             session.chunker()  # refuses settings that do not fit the encoder
@@ -56,29 +54,6 @@ def run_ingest(request: IngestRequest, progress: Progress) -> IngestReport:
 
         with no_heartbeat():
             return ingest_flow(request)
-
-
-def run_cluster(
-    target: Target, progress: Progress, *, k: int | None, seed: int, report: str | None
-) -> "ClusterReport":
-    """Run the clustering flow over a collection that exists, whichever encoder built it."""
-    target = target.model_copy(update={"encoder": None})
-    with running(target) as session:
-        session.progress = progress
-        chunks = session.existing_collection().count(of_kind(KIND_CHUNK))
-        if k is not None and k > chunks:
-            raise InvalidInput(
-                f"k is {k}; collection {target.collection!r} has {chunks} chunks; use 1 to {chunks}"
-            )
-        state = state_folder(target.store)
-        api = PrefectAPI.start(state / PREFECT_HOME)
-        progress.stage("starting Prefect")
-        api.wait()
-        from flows.cluster import ClusterRequest, cluster_flow
-
-        folder = report or str(state / target.collection / REPORT)
-        with no_heartbeat():
-            return cluster_flow(ClusterRequest(target=target, k=k, seed=seed, report=folder))
 
 
 def run_search(

@@ -10,7 +10,6 @@ from flows.progress import Lines, Live, Progress, Silent
 
 if TYPE_CHECKING:
     from flows.catalogue import Listed
-    from flows.clustering.report import ClusterReport
     from flows.ingestion import IngestReport, NearDuplicates
     from flows.preview import Preview
     from search.records import Hit
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 SNIPPET_CHARACTERS: Final = 240
 QUARANTINE_SHOWN: Final = 20
 NAMES_SHOWN: Final = 5
-CLUSTERS_SHOWN: Final = 20
 
 
 def say(text: str) -> None:
@@ -148,19 +146,6 @@ def show_hits(query: str, hits: "Sequence[Hit]", *, indent: str = "") -> None:
         say(f"{indent}{hit.rank:>2}. {hit.score:.3f}  {hit.title}")
         say(f"{indent}    {hit.source}:{hit.start}-{hit.end}")
         say(f"{indent}    {one_line(hit.text, SNIPPET_CHARACTERS)}")
-
-
-def show_clusters(report: "ClusterReport") -> None:
-    """A table of clusters."""
-    say(f"{len(report.clusters)} clusters of {report.chunks} chunks, {report.outliers} outliers")
-    rows = [
-        [str(c.id), str(c.size), c.name, c.exemplars[0].title if c.exemplars else ""]
-        for c in report.clusters
-    ]
-    table(["id", "chunks", "name", "most typical document"], rows[:CLUSTERS_SHOWN])
-    if len(rows) > CLUSTERS_SHOWN:
-        say(f"... and {len(rows) - CLUSTERS_SHOWN} more in the report")
-    say(f"report: {report.report}")
 
 
 def show_collections(listed: "Sequence[Listed]", location: str) -> None:

@@ -4,7 +4,9 @@ import shlex
 from typing import Final
 
 from flows import console
-from flows.commands import run_cluster, run_ingest, run_search
+from flows.clustering_command import run_cluster
+from flows.clustering_console import show_clusters
+from flows.commands import run_ingest, run_search
 from flows.documents.python_sources import PYTHON_PACKAGES, PYTHON_STDLIB
 from flows.ingestion import IngestRequest
 from flows.progress import Progress
@@ -34,7 +36,7 @@ def run_demo(target: Target, progress: Progress) -> int:
 
     console.say("\nClustering")
     clusters = run_cluster(target, progress, k=None, seed=0, report=None)
-    console.show_clusters(clusters)
+    show_clusters(clusters)
 
     console.say("\nSearching")
     for query in QUERIES:

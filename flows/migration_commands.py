@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Final
 
 from flows.errors import InvalidInput
 from flows.migration import Migration
@@ -20,13 +19,11 @@ from flows.orchestration import PrefectAPI, no_heartbeat
 from flows.progress import Progress
 from flows.runs import recorded, runs_folder
 from flows.settings import Settings
-from flows.state import state_folder
+from flows.state import prefect_home
 from flows.stores import store_of
 from search.collections import encoder_name, version_number, versions
 from search.errors import CollectionNotFound
 from search.stores.contract import Manifest, Store
-
-PREFECT_HOME: Final = ".prefect"
 
 
 def run_migrate(request: MigrationRequest, progress: Progress) -> MigrationReport:
@@ -60,7 +57,7 @@ def _concluded_at_once(migration: Migration) -> MigrationReport | None:
 
 def _through_prefect(request: MigrationRequest, migration: Migration) -> MigrationReport:
     """Do it all in a flow; what is spooled by now it finds there."""
-    api = PrefectAPI.start(state_folder(request.store) / PREFECT_HOME)
+    api = PrefectAPI.start(prefect_home(request.store))
     migration.progress.stage("starting Prefect")
     api.wait()
     from flows.migrate import migrate_flow

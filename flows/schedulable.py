@@ -7,29 +7,24 @@ any server is asked.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from flows.clustering.method import Method, Projection
 from flows.doctor_visit import DoctorRequest
 from flows.ingestion import IngestRequest
 from flows.session import Target
 from flows.settings import Settings
-from flows.state import state_folder
 
-REPORT: Final = "report"
 _WHERE: Final = frozenset({"collection", "store"})
 _OF_THE_WORKER: Final = ("api_key", "target_api_key", "schedules", "gpu_slots", "server_")
 """Settings, by how they begin, that no request carries: a run reads them where it runs."""
 
 
-class ClusterOptions(BaseModel):
+class ClusterOptions(Method):
     """What an entry may say of a clustering; see `flows.cluster.ClusterRequest`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    k: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    projection: Projection = "pca"
+    verify_names: bool = True
     report: str | None = None
 
 
@@ -43,19 +38,10 @@ def _ingest(settings: Settings, own: Mapping[str, Any]) -> dict[str, Any]:
 def _cluster(settings: Settings, own: Mapping[str, Any]) -> dict[str, Any]:
     target = _portable(Target.of(settings)).model_copy(update={"encoder": None})
     options = ClusterOptions(**own)
-    if options.report is not None:
-        report = str(Path(options.report).expanduser().absolute())
-    elif "://" in target.store:
-        # The worker's own state folder, wherever that is: `flows.scheduled` expands the tilde.
-        report = f"~/.local/state/sextant/{target.collection}/{REPORT}"
-    else:
-        report = str(state_folder(target.store) / target.collection / REPORT)
-    return {
-        "target": target.model_dump(mode="json"),
-        "k": options.k,
-        "seed": options.seed,
-        "report": report,
-    }
+    options.check()
+    report = options.report and str(Path(options.report).expanduser().absolute())
+    said = options.model_dump(mode="json", exclude={"report"})
+    return {"target": target.model_dump(mode="json"), **said, "report": report}
 
 
 def _doctor(settings: Settings, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -62,9 +61,6 @@ def _attended(name: str) -> "Flow[..., Any]":
 
         _end_with(os.environ.get(SERVED_BY))
         attendance = Attendance(schedule, flow_run.id)
-        if "report" in type(request).model_fields:
-            report = str(Path(request.report).expanduser())
-            request = request.model_copy(update={"report": report})
         with attendance.ended_by_signals():
             try:
                 with _slots(occupy or {}), attendance.time_limit(timeout_seconds):

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     """A part of about a megabyte of documents that takes longer to store ends the run."""
     quantisation: Quantisation = "none"
     """int8: a new collection is searched by bytes, and the best rescored by the whole vectors."""
+    search_mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    """How queries are answered: by vectors, by words, or both."""
+    dense_weight: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Of hybrid answers: the weight of the vectors; the words have the rest."""
     on_disk: bool = False
     """Whether a new collection on a server keeps vectors and payloads on the disk."""
     shards: Annotated[int, Field(ge=1)] | None = None

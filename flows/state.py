@@ -11,12 +11,15 @@ from urllib.parse import urlsplit
 
 from search.errors import CollectionExists
 
+REPORT: Final = "report"
+"""Of a clustering: the folder with its pages and tables."""
 KINDS: Final = {
-    "report",
+    REPORT,
     "rate.json",
     "runs",
     "migration",
     "receipts",
+    "relevance.json",
 }
 """What may lie in a collection's own state folder."""
 
@@ -29,6 +32,11 @@ def state_folder(store: str) -> Path:
     place = urlsplit(store)
     server = f"{place.netloc.rpartition('@')[2]}{place.path}"
     return Path(base) / "sextant" / re.sub(r"[^A-Za-z0-9.]+", "-", server).strip("-.")
+
+
+def prefect_home(store: str) -> Path:
+    """Where Prefect keeps the database of one-off runs."""
+    return state_folder(store) / ".prefect"
 
 
 def claim_state_folder(store: str, collection: str) -> None:

@@ -7,7 +7,7 @@ from search.errors import InvalidRequest
 from search.filter_syntax import Schema, resolve
 from search.filters import Filter, path_of
 from search.stores.contract import Collection
-from search.stores.validation import MAX_FACETS
+from search.stores.filter_checks import MAX_FACETS
 
 COUNTABLE: Final = ("keyword", "integer")
 DEFAULT_LIMIT: Final = 10
@@ -38,7 +38,7 @@ def facet(
         collection: Where.
         key: As in a filter: `format`, `language`, `cluster`, a field that a source gave.
         schema: The collection's.
-        limit: Most values, 1 to `validation.MAX_FACETS`.
+        limit: Most values, 1 to `filter_checks.MAX_FACETS`.
         where: Which chunks count; None: all.
 
     Raises:

@@ -21,6 +21,7 @@ As JSON: `{"key": "year", "op": ">=", "value": 2020}`, a list of such, of which 
 list), `exists` or `missing`.
 """
 
+import contextlib
 import difflib
 import json
 import re
@@ -62,6 +63,10 @@ _EXPRESSION: Final = re.compile(
 _BOUNDS: Final = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt"}
 _OPPOSITE: Final = {"!=": "=", "!~": "~", "not in": "in", "missing": "exists"}
 _EXAMPLES: Final = "e.g. format=markdown, year>=2020, title~lighthouse, language in en, de"
+
+
+class UnknownKey(InvalidRequest):
+    """No such key; a collection that is not open yet might have it."""
 
 
 class Schema(Protocol):
@@ -115,9 +120,34 @@ def parse(expressions: Sequence[str], schema: Schema | None = None) -> Filter:
         if operator in ("in", "not in"):
             value = [part.strip() for part in value.split(",") if part.strip()]
         combined &= condition(key, operator, value, schema)
+    equal = Filter()
     for key, values in any_of.items():
-        combined = condition(key, "in", values, schema) & combined
-    return combined
+        equal &= condition(key, "in", values, schema)
+    return equal & combined
+
+
+def check(expressions: Sequence[str]) -> None:
+    """Refuse what is wrong in any collection; a key that one might have passes.
+
+    Raises:
+        InvalidRequest: see `parse`.
+    """
+    for expression in expressions:
+        with contextlib.suppress(UnknownKey):
+            parse([expression], _AnyCollection())
+
+
+class _AnyCollection:
+    """A schema for looking at the form alone."""
+
+    def fields(self) -> Mapping[str, IndexKind]:
+        return {}
+
+    def require(self, path: str, kind: IndexKind) -> None:
+        pass
+
+    def values_with(self, path: str, words: str) -> Sequence[str]:
+        return ()
 
 
 def condition(key: str, operator: str, value: Any, schema: Schema | None = None) -> Filter:
@@ -220,9 +250,9 @@ def resolve(key: str, schema: Schema | None) -> tuple[str, IndexKind]:
     if name in fields:
         return f"{FIELDS}.{name}", fields[name]
     known = list(dict.fromkeys([*FILTERABLE, *([TEXT] if schema is not None else []), *fields]))
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise InvalidRequest(f"unknown filter key {key!r}{hint}; filters know {', '.join(known)}")
+    raise UnknownKey(f"unknown filter key {key!r}{hint}; filters know {', '.join(known)}")
 
 
 def _text(key: str, value: Any) -> str:

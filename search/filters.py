@@ -26,6 +26,7 @@ FILTERABLE: Final[dict[str, IndexKind]] = {
     "run_id": "keyword",
     "chunk": "integer",
     "cluster": "integer",
+    "cluster_name": "keyword",
     "modified": "datetime",
     "ingested_at": "datetime",
 }

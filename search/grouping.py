@@ -7,8 +7,8 @@ from typing import Final, TypeAlias
 from search.filters import Filter, Match
 from search.records import METADATA, Record
 
-OVERFETCH: Final = 3
-"""Chunks fetched per document wanted, at first; a document rarely has more among the best."""
+OVERFETCH: Final = 2
+"""Chunks fetched per document wanted, at first: each fetched costs time, and few are in vain."""
 MAX_FETCH: Final = 10_000
 DOC_ID: Final = f"{METADATA}.doc_id"
 

@@ -96,7 +96,7 @@ def measure(
         collection=collection.manifest.name,
         fingerprint=collection.manifest.fingerprint,
         chunks=chunks,
-        best=tuple(sorted(min(1.0, max(-1.0, score)) for score in best)),
+        best=tuple(sorted(round(min(1.0, max(-1.0, score)), 6) for score in best)),
     )
 
 

@@ -24,16 +24,16 @@ import numpy.typing as npt
 from flows.clustering.spherical import Floats, distinct_rows, partition, unit_rows
 from flows.errors import InvalidInput
 
-FIT_SAMPLE: Final = 8_000
+FIT_SAMPLE: Final = 5_000
 """Vectors that each k is fitted on, drawn at random under the seed where there are more."""
 
 SCORE_SAMPLE: Final = 3_000
 """Of those, the vectors whose silhouette is averaged: its cost grows with their square."""
 
-STARTS: Final = 4
+STARTS: Final = 3
 """k-means++ starts for each k of the grid."""
 
-STARTS_NEAR_BEST: Final = 10
+STARTS_NEAR_BEST: Final = 6
 """Starts between the best k's neighbours: the right k must not lose to an unlucky start."""
 
 MOST_CLUSTERS: Final = 64

@@ -174,7 +174,8 @@ def fit_vectors(vectors: Vectors, method: Method) -> Clustering:
 
 def _wanted(vectors: Vectors, method: Method) -> tuple[int, tuple[KScore, ...]]:
     """How many clusters to look for, and what was tried."""
-    wanted, criterion = method.k, ()
+    wanted = method.k
+    criterion: tuple[KScore, ...] = ()
     if wanted is None:
         sample = vectors.take(sample_rows(len(vectors), FIT_SAMPLE, seed=method.seed))
         chosen = choose(sample, seed=method.seed)

@@ -18,7 +18,7 @@ from flows.clustering.members import Members
 from flows.clustering.method import Projection
 from flows.clustering.snippet import one_line
 from flows.clustering.spherical import Floats
-from flows.clustering.streaming import one_thread
+from flows.clustering.streaming import count_distinct, one_thread
 from flows.clustering.vector_file import Vectors, sample_rows
 from flows.errors import InvalidInput
 
@@ -107,13 +107,15 @@ def make_map(
 def _project(
     vectors: Vectors, rows: npt.NDArray[np.int64], projection: Projection, *, seed: int
 ) -> Floats:
-    if vectors.dimension < 2 or len(rows) < 3:
+    alike = count_distinct(vectors, limit=2) < 2
+    if alike or vectors.dimension < 2 or len(rows) < 3:
         plane_M2 = np.zeros((len(rows), 2), dtype=np.float32)
-        plane_M2[:, 0] = np.arange(len(rows))
+        plane_M2[:, 0] = 0.0 if alike else np.arange(len(rows))
         return plane_M2
     if projection == "umap":
-        import umap
+        from importlib import import_module
 
+        umap = import_module("umap")  # an extra, without types
         with one_thread():
             found_M2: Floats = umap.UMAP(
                 metric="cosine",

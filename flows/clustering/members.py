@@ -98,7 +98,7 @@ class Members:
 
     def document(self, row: int) -> Document:
         """The document of the chunk in a row."""
-        return self.documents[self.document_of[row]]
+        return self.documents[int(self.document_of[row])]
 
     @property
     def clusters(self) -> npt.NDArray[np.int32]:

@@ -123,9 +123,9 @@ def name_candidates(keywords: Sequence[str], texts: Sequence[str]) -> list[str]:
     usual = NAME_KEYWORDS
     if len(", ".join(written[: usual + 1])) <= NAME_CHARACTERS:
         usual += 1
-    lengths = [usual, *(n for n in (2, 3, 4, 5) if n != usual)]
-    found = [_name(written[:length]) for length in lengths if length <= len(written)]
-    return list(dict.fromkeys(found or ([_name(written)] if written else [])))
+    lengths = [min(usual, len(written)), 2, 3, 4, 5]
+    found = [_name(written[:length]) for length in lengths if 0 < length <= len(written)]
+    return list(dict.fromkeys(found))
 
 
 def still_fits(name: str, keywords: Sequence[str]) -> bool:

@@ -145,5 +145,7 @@ class ClusterReport(_Part):
 
     def name_of(self, cluster: int) -> str:
         """The name of a cluster of this run or, where it has died, of the last."""
-        names = {one.id: one.name for one in (*self.gone, *self.clusters)}
+        names = {one.id: one.name for one in self.gone} | {
+            one.id: one.name for one in self.clusters
+        }
         return names.get(cluster, f"Cluster {cluster}")

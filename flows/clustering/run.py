@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from embedder.errors import EmbedderError
-from flows.clustering.csv_files import write_members
 from flows.clustering.describe import (
     Described,
     Picks,
@@ -22,10 +19,10 @@ from flows.clustering.files import (
     MARKDOWN_NAME,
     PAGE_NAME,
     prepare_folder,
-    write_file,
-    write_report,
 )
+from flows.clustering.finding_names import find_names
 from flows.clustering.fit import Clustering, fit_vectors
+from flows.clustering.leaving import leave
 from flows.clustering.lineage import Lineage, trace
 from flows.clustering.links import document_link
 from flows.clustering.map_points import PointMap, check_projection, make_map
@@ -39,31 +36,19 @@ from flows.clustering.members import (
     read_passages,
 )
 from flows.clustering.method import Method, Projection
-from flows.clustering.names import keywords
-from flows.clustering.naming import Name, choose_names, earlier_names
+from flows.clustering.naming import Search, earlier_names
 from flows.clustering.report import ClusterReport, Gone
-from flows.clustering.sentences import Sentence, sentence_candidates
 from flows.clustering.stability import stability
 from flows.clustering.state import (
-    MEMBERS,
-    Kept,
     Remembered,
     clusters_of_documents,
-    keep_report,
     recall,
-    remember,
 )
 from flows.clustering.vector_file import VectorFile
-from flows.clustering.verification import Asked, QueryCheck, TextEncoder, check_queries
+from flows.clustering.verification import TextEncoder, check_queries
 from flows.clustering.writing_back import write_back
 from search.collections import base_name
 from search.stores.contract import Collection
-
-NAMING_CHARACTERS: Final = 4000
-"""Of each text that names a cluster, so much is read for words."""
-
-QUOTED_TEXTS: Final = 50
-"""Texts of a cluster that its sentences are taken from, the nearest to its centroid."""
 
 UNKNOWN_RUN: Final = "unknown"
 
@@ -163,8 +148,20 @@ class _Run:
         lineage = self._lineage(clustering, before)
         picks = pick(self.vectors, members, clustering)
         passages = self._passages(picks)
-        warnings: list[str] = []
-        found = self._named(clustering, lineage, picks, passages, before, firm, warnings)
+        self.progress("names", 0, max(1, clustering.k))
+        words, sentences, names, warnings = find_names(
+            clustering,
+            picks,
+            passages,
+            ids=lineage.ids,
+            earlier=earlier_names(members.marks, before.clusters if before else ()),
+            encoder=self.encoder,
+            search=self._search(clustering),
+        )
+        self.progress("names", max(1, clustering.k), max(1, clustering.k))
+        found = Described(
+            keywords=words, sentences=sentences, names=names, stability=firm, lineage=lineage
+        )
         write_back(
             self.collection,
             members,
@@ -180,7 +177,8 @@ class _Run:
         plane = self._map(clustering, lineage)
         self.progress("map", count, count)
         report = self._report(clustering, found, picks, passages, plane, before, warnings)
-        self._leave(report, clustering, found, plane)
+        folders = [self.wanted.report_folder, self.wanted.state]
+        leave(report, members, clustering, lineage, packed_map=plane.packed, folders=folders)
         return report
 
     def _lineage(self, clustering: Clustering, before: Remembered | None) -> Lineage:
@@ -211,61 +209,15 @@ class _Run:
         found = read_passages(self.collection, list(ids), progress=self.progress)
         return {row: found[one] for one, row in ids.items() if one in found}
 
-    def _named(
-        self,
-        clustering: Clustering,
-        lineage: Lineage,
-        picks: Picks,
-        passages: dict[int, Passage],
-        before: Remembered | None,
-        firm: Sequence[float | None],
-        warnings: list[str],
-    ) -> Described:
-        """Keywords, sentences and names; what the encoder cannot do becomes a warning."""
-        texts = [
-            [passages[row].text[:NAMING_CHARACTERS] for row in rows if row in passages]
-            for rows in picks.naming
-        ]
-        words = keywords(texts) if texts else []
-        candidates = [
-            sentence_candidates(
-                [(row, passages[row].text) for row in rows[:QUOTED_TEXTS] if row in passages],
-                words[label],
-            )
-            for label, rows in enumerate(picks.naming)
-        ]
-        earlier = earlier_names(self.members.marks, before.clusters if before else ())
-        self.progress("names", 0, max(1, clustering.k))
-        names: list[Name] | None = None
-        if self.encoder is not None:
-            try:
-                candidates = _nearest_first(candidates, clustering, self.encoder)
-                names = choose_names(
-                    words,
-                    texts,
-                    [[one.text for one in some] for some in candidates],
-                    ids=lineage.ids,
-                    earlier=earlier,
-                    search=lambda asked: self._search(asked, clustering),
-                )
-            except EmbedderError as error:
-                warnings.append(f"names were not searched for: {str(error).splitlines()[0]}")
-        if names is None:
-            names = choose_names(
-                words, texts, [[] for _ in texts], ids=lineage.ids, earlier=earlier, search=None
-            )
-        self.progress("names", max(1, clustering.k), max(1, clustering.k))
-        return Described(
-            keywords=words, sentences=candidates, names=names, stability=firm, lineage=lineage
-        )
-
-    def _search(self, asked: Sequence[Asked], clustering: Clustering) -> list[QueryCheck]:
-        if self.encoder is None:
-            return []
-        return check_queries(
+    def _search(self, clustering: Clustering) -> Search | None:
+        """How queries are looked up; None without an encoder."""
+        encoder = self.encoder
+        if encoder is None:
+            return None
+        return lambda asked: check_queries(
             asked,
             self.collection,
-            self.encoder,
+            encoder,
             members=self.members,
             labels_N=clustering.labels,
             vectors=self.vectors,
@@ -343,58 +295,3 @@ class _Run:
             )
             for one in sorted(gone)
         )
-
-    def _leave(
-        self, report: ClusterReport, clustering: Clustering, found: Described, plane: PointMap
-    ) -> None:
-        """The report's files, and what the next run is held against."""
-        wanted, ids = self.wanted, found.lineage.ids
-        names = {cluster.id: cluster.name for cluster in report.clusters}
-        for folder in dict.fromkeys((wanted.report_folder, wanted.state)):
-            write_file(
-                folder / MEMBERS,
-                lambda file: write_members(self.members, clustering, file, ids=ids, names=names),
-            )
-            write_report(report, folder, plane.packed)
-        keep_report(wanted.state, report)
-        remember(
-            wanted.state,
-            Remembered(
-                run_id=report.run_id,
-                fingerprint=report.fingerprint,
-                next_id=found.lineage.next_id,
-                clusters=tuple(
-                    Kept(
-                        id=cluster.id,
-                        name=cluster.name,
-                        by_person=cluster.name_by_person,
-                        size=cluster.size,
-                        centroid=_centroid(clustering.centroids[label]),
-                    )
-                    for label, cluster in enumerate(report.clusters)
-                ),
-            ),
-        )
-
-
-def _centroid(centroid_D: npt.NDArray[np.float32]) -> tuple[float, ...]:
-    """Five decimals: enough to know it again by."""
-    return tuple(round(float(value), 5) for value in centroid_D)
-
-
-def _nearest_first(
-    candidates: Sequence[Sequence[Sentence]], clustering: Clustering, encoder: TextEncoder
-) -> list[list[Sentence]]:
-    """Each cluster's sentences by descending cosine to its centroid."""
-    flat = [sentence.text for some in candidates for sentence in some]
-    if not flat:
-        return [list(some) for some in candidates]
-    vectors_SD = encoder.encode_document(flat)
-    ordered: list[list[Sentence]] = []
-    start = 0
-    for label, some in enumerate(candidates):
-        own_SD = vectors_SD[start : start + len(some)]
-        start += len(some)
-        order = np.argsort(-(own_SD @ clustering.centroids[label]), kind="stable")
-        ordered.append([some[place] for place in order.tolist()])
-    return ordered

@@ -20,6 +20,12 @@ MOST_CHARACTERS: Final = 240
 MOST_OF_A_TEXT: Final = 40
 """Sentences looked at in one text."""
 
+PROSE: Final = 0.85
+"""Share of letters and blanks from which on a line is words rather than code or a table."""
+
+_BEGINNING: Final = re.compile(r"^[\s#>*|+=~_-]+")
+"""Marks of headings, quotes and lists."""
+
 _END: Final = re.compile(r"(?<=[.!?。！？])\s+|(?<=[。！？])|\n\s*\n")  # noqa: RUF001 - full stops
 
 
@@ -29,6 +35,11 @@ class Sentence:
 
     text: str
     row: int
+
+
+def _is_prose(line: str) -> bool:
+    letters = sum(character.isalpha() or character == " " for character in line)
+    return letters >= PROSE * len(line) and "```" not in line
 
 
 def sentence_candidates(
@@ -48,8 +59,12 @@ def sentence_candidates(
     scored: dict[str, tuple[float, Sentence]] = {}
     for row, text in texts:
         for part in _END.split(text)[:MOST_OF_A_TEXT]:
-            line = one_line(part, MOST_CHARACTERS + 1)
-            if not FEWEST_CHARACTERS <= len(line) <= MOST_CHARACTERS or line in scored:
+            line = one_line(_BEGINNING.sub("", part), MOST_CHARACTERS + 1)
+            if (
+                not _is_prose(line)
+                or not FEWEST_CHARACTERS <= len(line) <= MOST_CHARACTERS
+                or line in scored
+            ):
                 continue
             held = terms(line)
             weight = sum(weights.get(term, 0.0) for term in set(held))

@@ -24,7 +24,7 @@ def how_k(report: ClusterReport) -> str:
         return "as many as are dense enough"
     if report.requested_k is None:
         return (
-            f"k chosen by silhouette among {len(report.criterion)}"
+            f"k chosen by silhouette among {len(report.criterion)} tried"
             if report.criterion
             else "nothing to choose from"
         )

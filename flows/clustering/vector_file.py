@@ -116,7 +116,7 @@ class VectorFile:
             InvalidInput: a vector without direction.
             FlowError: the disk is full.
         """
-        data = memoryview(unit_rows(vectors_MD, names)).cast("B")
+        data = unit_rows(vectors_MD, names).data.cast("B")
         try:
             while data:
                 data = data[os.write(self._file.fileno(), data) :]
@@ -146,7 +146,7 @@ class VectorFile:
 
     def _read(self, start: int, stop: int) -> Floats:
         block_MD = np.empty((stop - start, self._dimension), dtype=np.float32)
-        data = memoryview(block_MD).cast("B")
+        data = block_MD.data.cast("B")
         offset = start * self._dimension * 4
         while data:
             read = os.preadv(self._file.fileno(), [data], offset)

@@ -124,9 +124,7 @@ class Collection(Protocol):
         """The `limit` nearest chunks by cosine, ordered by (score descending, id)."""
         ...
 
-    def search_words(
-        self, query: str, *, limit: int, where: Filter | None = None
-    ) -> list[Record]:
+    def search_words(self, query: str, *, limit: int, where: Filter | None = None) -> list[Record]:
         """The `limit` chunks whose words answer best (BM25), ordered by (score descending, id).
 
         Words are read as `search.lexical` says; a chunk that has none of them is not found.
@@ -145,7 +143,7 @@ class Collection(Protocol):
     def require_index(self, key: str, kind: IndexKind) -> None:
         """Index a path that may be filtered, unless it is indexed already.
 
-        Those of `validation.INDEXED` are from the start, in a collection that is new. The first
+        Those of `filter_checks.INDEXED` are from the start, in a collection that is new. The first
         call for another one takes as long as reading every payload.
         """
         ...

@@ -33,7 +33,7 @@ from search.stores.edge_aliases import AliasFile
 from search.stores.edge_collection import EdgeCollection
 from search.stores.edge_process import EngineProcess, this_process
 from search.stores.edge_wire import Create, Layout, Open
-from search.stores.validation import INDEXED
+from search.stores.filter_checks import INDEXED
 
 MANIFEST: Final = "manifest.json"
 LOCKS: Final = ".locks"

@@ -23,7 +23,7 @@ from search.filters import (
     of_kind,
 )
 from search.records import KIND_CHUNK, METADATA, Payload, Point, Record
-from search.stores import edge_wire, validation
+from search.stores import edge_wire, filter_checks, validation
 from search.stores.contract import Manifest, Status
 from search.stores.edge_files import allocated_bytes
 from search.stores.edge_process import EngineProcess
@@ -111,7 +111,7 @@ class EdgeCollection:
 
     def delete_where(self, where: Filter) -> None:
         """Delete every point that matches."""
-        conditions = _conditions(validation.check_delete_filter(where))
+        conditions = _conditions(filter_checks.check_delete_filter(where))
         self._engine.write(DeleteWhere(conditions=conditions), timeout_seconds=WRITE_SECONDS)
 
     def set_metadata(self, values: Mapping[str, Mapping[str, Any]]) -> None:
@@ -138,14 +138,14 @@ class EdgeCollection:
     ) -> list[Record]:
         """The `limit` nearest chunks, ordered by (score descending, id)."""
         query = validation.check_query(vector, dimension=self._manifest.dimension, limit=limit)
-        conditions = _conditions(validation.check_filter(where))
+        conditions = _conditions(filter_checks.check_filter(where))
         request = Search(vector=query.tobytes(), limit=limit, conditions=conditions, exact=exact)
         return [_record(row) for row in self._engine.read(request, timeout_seconds=READ_SECONDS)]
 
     def search_words(self, query: str, *, limit: int, where: Filter | None = None) -> list[Record]:
         """The `limit` chunks whose words answer best, ordered by (score descending, id)."""
-        checked = validation.check_words(query, limit=limit)
-        conditions = _conditions(validation.check_filter(where))
+        checked = filter_checks.check_words(query, limit=limit)
+        conditions = _conditions(filter_checks.check_filter(where))
         request = SearchWords(query=checked, limit=limit, conditions=conditions)
         return [_record(row) for row in self._engine.read(request, timeout_seconds=READ_SECONDS)]
 
@@ -153,16 +153,18 @@ class EdgeCollection:
         self, key: str, *, limit: int, where: Filter | None = None
     ) -> list[tuple[str | int, int]]:
         """Values at a path with the exact number of matching points, most frequent first."""
-        path = validation.check_facet(key, limit)
-        conditions = _conditions(validation.check_filter(where))
-        if path in validation.INDEXED:
-            self.require_index(path, validation.INDEXED[path])  # older collections lack the newer
+        path = filter_checks.check_facet(key, limit)
+        conditions = _conditions(filter_checks.check_filter(where))
+        if path in filter_checks.INDEXED:
+            self.require_index(
+                path, filter_checks.INDEXED[path]
+            )  # older collections lack the newer
         request = Facet(path=path, limit=limit, conditions=conditions)
         return self._engine.read(request, timeout_seconds=READ_SECONDS)
 
     def require_index(self, key: str, kind: IndexKind) -> None:
         """Index a path, unless it is indexed already; filters work without, more slowly."""
-        path = validation.check_index(key, kind)
+        path = filter_checks.check_index(key, kind)
         if path not in self._indexed:
             self._engine.write(Index(path=path, kind=kind), timeout_seconds=OPTIMIZE_SECONDS)
             self._indexed.add(path)
@@ -185,7 +187,7 @@ class EdgeCollection:
         batch_size: int = 1024,
     ) -> Iterator[Record]:
         """Every matching point once, ordered by id."""
-        conditions = _conditions(validation.check_filter(where))
+        conditions = _conditions(filter_checks.check_filter(where))
         limit = validation.check_batch_size(batch_size)
         return self._scroll(conditions, limit=limit, with_vectors=with_vectors)
 
@@ -204,7 +206,7 @@ class EdgeCollection:
 
     def count(self, where: Filter | None = None) -> int:
         """The exact number of matching points."""
-        conditions = _conditions(validation.check_filter(where))
+        conditions = _conditions(filter_checks.check_filter(where))
         return self._engine.read(Count(conditions=conditions), timeout_seconds=READ_SECONDS)
 
     def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:

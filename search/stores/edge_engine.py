@@ -195,7 +195,9 @@ class Engine:
         return sorted(counted, key=lambda pair: (-pair[1], str(pair[0])))
 
     def _retrieve(self, ids: list[str], *, with_vectors: bool) -> list[Row]:
-        return [_row(record) for record in self._shard.retrieve(list(ids), True, with_vectors)]
+        return [
+            _row(record) for record in self._shard.retrieve(list(ids), True, _names(with_vectors))
+        ]
 
     def _scroll(self, request: Scroll) -> tuple[list[Row], str | None]:
         records, offset = self._shard.scroll(
@@ -204,7 +206,7 @@ class Engine:
                 limit=request.limit,
                 filter=to_filter(request.conditions),
                 with_payload=True,
-                with_vector=request.with_vectors,
+                with_vector=_names(request.with_vectors),
             )
         )
         return [_row(record) for record in records], None if offset is None else str(offset)
@@ -227,6 +229,11 @@ def _points(request: Upsert) -> list[qdrant.Point]:
             vector[lexical.BM25] = qdrant.SparseVector(*terms)
         points.append(qdrant.Point(identifier, vector, payload))
     return points
+
+
+def _names(with_vectors: bool) -> bool | list[str]:
+    """Which vectors are to come along: never those of words."""
+    return [edge_shard.DENSE] if with_vectors else False
 
 
 def _row(record: qdrant.Record) -> Row:

@@ -15,13 +15,13 @@ from qdrant_client import QdrantClient, models
 from search.errors import CollectionNotFound, StoreUnavailable
 from search.stores import manifests, server_schema
 from search.stores.contract import Manifest
+from search.stores.filter_checks import INDEXED
 from search.stores.server_address import check_url
 from search.stores.server_aliases import Aliases
 from search.stores.server_collection import ServerCollection
 from search.stores.server_link import OLDEST_SERVER, ServerLink, connect
 from search.stores.server_options import ServerOptions
 from search.stores.server_schema import MANIFEST_KEY
-from search.stores.validation import INDEXED
 
 OPENING_ATTEMPTS: Final = 5
 """So often an alias may move away from a collection that is then deleted, while it is opened."""

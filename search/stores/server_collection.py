@@ -14,7 +14,7 @@ from search import lexical
 from search.errors import InvalidRequest, StoreUnavailable
 from search.filters import Filter, IndexKind
 from search.records import DENSE, METADATA, Payload, Point, Record
-from search.stores import server_schema, server_wire, ties, validation
+from search.stores import filter_checks, server_schema, server_wire, ties, validation
 from search.stores.contract import Manifest, Status
 from search.stores.server_failures import require_applied
 from search.stores.server_indexing import Indexing
@@ -68,7 +68,7 @@ class ServerCollection:
 
     def delete_where(self, where: Filter) -> None:
         """Delete every point that matches."""
-        selected = server_wire.to_filter(validation.check_delete_filter(where))
+        selected = server_wire.to_filter(filter_checks.check_delete_filter(where))
         self._require_open()
         if selected is not None:
             self._delete(models.FilterSelector(filter=selected))
@@ -108,7 +108,7 @@ class ServerCollection:
                 f"limit {limit}: expected at most {MAX_QUERY_LIMIT} on a server; "
                 "read the whole collection with `scroll`"
             )
-        selected = server_wire.to_filter(validation.check_filter(where))
+        selected = server_wire.to_filter(filter_checks.check_filter(where))
         # the client's local mode is always exact, and warns
         parameters = (
             None
@@ -121,8 +121,8 @@ class ServerCollection:
 
     def search_words(self, query: str, *, limit: int, where: Filter | None = None) -> list[Record]:
         """The `limit` chunks whose words answer best, ordered by (score descending, id)."""
-        checked = validation.check_words(query, limit=limit)
-        selected = server_wire.to_filter(validation.check_filter(where))
+        checked = filter_checks.check_words(query, limit=limit)
+        selected = server_wire.to_filter(filter_checks.check_filter(where))
         terms = lexical.query_terms(checked)
         self._require_open()
         if not terms:
@@ -179,8 +179,8 @@ class ServerCollection:
         self, key: str, *, limit: int, where: Filter | None = None
     ) -> list[tuple[str | int, int]]:
         """Values at a path with the exact number of matching points, most frequent first."""
-        path = validation.check_facet(key, limit)
-        selected = server_wire.to_filter(validation.check_filter(where))
+        path = filter_checks.check_facet(key, limit)
+        selected = server_wire.to_filter(filter_checks.check_filter(where))
         self._require_open()
         found = self._link.call(
             self._subject,
@@ -188,14 +188,12 @@ class ServerCollection:
                 self._name, path, facet_filter=selected, limit=limit, exact=True
             ),
         )
-        counted = [
-            (hit.value, hit.count) for hit in found.hits if not isinstance(hit.value, bool)
-        ]
+        counted = [(hit.value, hit.count) for hit in found.hits if not isinstance(hit.value, bool)]
         return sorted(counted, key=lambda pair: (-pair[1], str(pair[0])))
 
     def require_index(self, key: str, kind: IndexKind) -> None:
         """Index a path, unless it is indexed already: the server answers no filter without."""
-        path = validation.check_index(key, kind)
+        path = filter_checks.check_index(key, kind)
         self._require_open()
         if path in self._indexed or self._link.is_local:
             return
@@ -234,7 +232,7 @@ class ServerCollection:
         batch_size: int = 1024,
     ) -> Iterator[Record]:
         """Every matching point once, ordered by id."""
-        selected = server_wire.to_filter(validation.check_filter(where))
+        selected = server_wire.to_filter(filter_checks.check_filter(where))
         limit = min(validation.check_batch_size(batch_size), PAGE)
         self._require_open()
         return self._scroll(selected, limit=limit, with_vectors=with_vectors)
@@ -261,7 +259,7 @@ class ServerCollection:
 
     def count(self, where: Filter | None = None) -> int:
         """The exact number of matching points."""
-        selected = server_wire.to_filter(validation.check_filter(where))
+        selected = server_wire.to_filter(filter_checks.check_filter(where))
         self._require_open()
         return self._link.call(
             self._subject,

@@ -13,7 +13,7 @@ from search.filters import IndexKind
 from search.lexical import BM25
 from search.records import DENSE
 from search.stores.contract import Manifest, StorageOptions
-from search.stores.validation import INDEXED
+from search.stores.filter_checks import INDEXED
 
 MANIFEST_KEY: Final = "sextant"
 """Key of the collection's metadata under which the manifest stands, as JSON text."""

@@ -72,7 +72,8 @@ def test_an_ingest_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
         "25 documents seen: 2 stored, 1 unchanged, 22 quarantined; 1 removed",
-        "5 chunks stored (1 of them embedded before), 2 removed; 1,000 tokens in 2.0 s (1,000 tokens/s)",
+        "5 chunks stored (1 of them embedded before), 2 removed; "
+        "1,000 tokens in 2.0 s (1,000 tokens/s)",
         "collection 'notes', encoder 'tiny'",
         "left out, not documents: 3 .png",
         "warning: look here",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flows import plan
-from flows.commands import run_cluster, run_ingest, run_search
+from flows.clustering_command import run_cluster
+from flows.commands import run_ingest, run_search
 from flows.ingestion import IngestReport, IngestRequest
 from flows.orchestration import PrefectAPI
 from flows.progress import Silent

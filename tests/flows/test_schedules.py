@@ -10,8 +10,9 @@ import pytest
 from flows.doctor_visit import DoctorRequest
 from flows.errors import InvalidInput
 from flows.ingestion import IngestRequest
+from flows.schedulable import FLOWS
 from flows.schedules import Schedule, limits, occupied, read_schedules
-from flows.settings import load_settings
+from flows.settings import Settings, load_settings
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -94,7 +95,7 @@ collection = "b"
 
 
 def test_a_clustering_and_a_doctor(folder: Path) -> None:
-    """Each takes its own options; a report goes below the worker's home for a server's store."""
+    """Each takes its own options; where the report goes the worker decides, unless it is said."""
     clusters, remote, doctor = read(
         """
 [[schedules]]
@@ -107,6 +108,7 @@ name = "remote"
 flow = "cluster"
 every = "1d"
 store = "http://qdrant:6333"
+report = "weekly"
 [[schedules]]
 name = "check"
 flow = "doctor"
@@ -117,9 +119,9 @@ store = "http://qdrant:6333"
     )
     request = clusters.request
     assert (request["k"], request["seed"]) == (3, 0)
-    assert request["report"] == str(folder / ".sextant" / "docs" / "report")
+    assert request["report"] is None
     assert request["target"]["encoder"] is None
-    assert remote.request["report"] == "~/.local/state/sextant/docs/report"
+    assert remote.request["report"] == str(folder / "weekly")
     assert DoctorRequest.model_validate(doctor.request).repair
 
 
@@ -130,6 +132,13 @@ def test_no_secret_is_part_of_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in json.dumps(schedule.model_dump(mode="json"))
     with pytest.raises(InvalidInput, match="unknown option 'api_key' of flow 'ingest'"):
         read(f'{NIGHTLY}\napi_key = "hush-hush"')
+
+
+def test_no_option_of_an_entry_is_a_secret() -> None:
+    """Whatever settings there come to be."""
+    for flow in FLOWS.values():
+        for name in flow.settings:
+            assert "Secret" not in str(Settings.model_fields[name].annotation), name
 
 
 def test_an_interval_keeps_its_beat() -> None:
@@ -212,7 +221,9 @@ def test_no_entry_at_all() -> None:
         ({"store": "http://qdrant?key=hush"}, "server address holds a query"),
         ({"sources": ["https://me:hush@example.org"]}, "a source's address holds a user or"),
         ({"flow": "cluster", "sources": ["x"]}, "unknown option 'sources' of flow 'cluster'"),
-        ({"flow": "cluster", "sources": None, "k": 0}, "k is 0: input should be greater than"),
+        ({"flow": "cluster", "sources": None, "k": 0}, "k=0; give 1 or more clusters"),
+        ({"flow": "cluster", "sources": None, "k": 2, "algorithm": "hdbscan"}, "k=2 with algo"),
+        ({"flow": "cluster", "sources": None, "projection": "x"}, "projection is 'x': input"),
         ({"flow": "doctor", "sample": 0}, "sample is 0: input should be greater than"),
     ],
 )

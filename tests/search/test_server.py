@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
-from search import service
+from search import grouping
 from search.errors import (
     CollectionExists,
     CollectionNotFound,
@@ -20,9 +20,9 @@ from search.records import Point
 from search.stores import server_failures, server_schema, ties
 from search.stores.contract import Manifest, StorageOptions, Store
 from search.stores.edge import EdgeStore
+from search.stores.filter_checks import INDEXED
 from search.stores.server import ServerStore
 from search.stores.server_failures import Unclear
-from search.stores.validation import INDEXED
 
 Make = Callable[..., Point]
 
@@ -167,7 +167,7 @@ def test_our_own_requests_stay_within_our_limits() -> None:
     assert limits.enabled is True
     assert limits.unindexed_filtering_retrieve is limits.unindexed_filtering_update is False
     assert limits.max_query_limit == server_schema.MAX_QUERY_LIMIT
-    assert service.MAX_FETCH + ties.MAX_SPARE <= server_schema.MAX_QUERY_LIMIT
+    assert grouping.MAX_FETCH + ties.MAX_SPARE <= server_schema.MAX_QUERY_LIMIT
     assert server_schema.PAGE <= server_schema.MAX_QUERY_LIMIT
     assert limits.search_max_hnsw_ef is not None
     assert limits.search_max_hnsw_ef >= server_schema.HNSW_EF

@@ -413,6 +413,7 @@
   highlight.addEventListener("change", () => show(highlight.value));
   for (const button of document.querySelectorAll("button[data-label]")) {
     button.addEventListener("click", () => {
+      reset();
       show(button.dataset.label);
       byId("map-section").scrollIntoView();
       canvas.focus({ preventScroll: true });

@@ -52,7 +52,10 @@ class MemoryCollection:
     def set_metadata(self, values: Mapping[str, Mapping[str, Any]]) -> None:
         """Merge metadata, and note which points were written."""
         for point_id, metadata in values.items():
-            self.points[point_id].payload[METADATA].update(metadata)
+            kept = self.points[point_id].payload[METADATA]
+            kept.update(metadata)
+            for key in [key for key, value in metadata.items() if value is None]:
+                del kept[key]
             self.written.append(point_id)
 
     def search(

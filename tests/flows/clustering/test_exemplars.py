@@ -4,14 +4,15 @@ import numpy as np
 
 from flows.clustering.exemplars import pick_exemplars
 from flows.clustering.snippet import one_line, valid_text
+from flows.clustering.vector_file import ArrayVectors
 
 
 def _pick(vectors, documents, **options):
     vectors = np.array(vectors, np.float32)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     centroid = unit.mean(axis=0) / np.linalg.norm(unit.mean(axis=0))
     return pick_exemplars(
-        vectors,
+        ArrayVectors(unit),
         np.arange(len(vectors)),
         cosines_N=unit @ centroid,
         documents_N=np.array(documents, np.int32),

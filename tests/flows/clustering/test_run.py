@@ -8,10 +8,15 @@ import pytest
 
 from flows.clustering.files import write_report
 from flows.clustering.markdown import escape, render
+from flows.clustering.method import Method
 from flows.clustering.report import ClusterReport
-from flows.clustering.run import cluster_collection
+from flows.clustering.run import Wanted, cluster_collection
 from flows.errors import FlowError, InvalidInput
 
+FILES = {
+    *("clusters.html", "clusters.md", "clusters.json", "clusters.csv", "members.csv", "map.txt"),
+    *("lineage.json", "history"),
+}
 EAST, NORTH = [1.0, 0.05], [0.05, 1.0]
 
 
@@ -27,9 +32,18 @@ def _rows(documents=6):
     return rows
 
 
-def _cluster(collection, folder, **options):
-    settings = {"run_id": "run-1", "created_at": "2025-01-02T03:04:05Z"} | options
-    return cluster_collection(collection, report_folder=folder, **settings)
+def _cluster(
+    collection, folder, *, progress=None, encoder=None, run_id="run-1", state=None, **method
+):
+    wanted = Wanted(
+        method=Method(**method),
+        report_folder=folder,
+        state_folder=state,
+        run_id=run_id,
+        created_at="2025-01-02T03:04:05Z",
+    )
+    options = {"encoder": encoder} | ({"progress": progress} if progress else {})
+    return cluster_collection(collection, wanted, **options)
 
 
 def test_two_topics_become_two_named_clusters(collection_of, tmp_path):
@@ -59,10 +73,10 @@ def test_the_json_file_holds_the_contract_and_reads_back(collection_of, tmp_path
     assert {"id", "size", "name", "keywords", "exemplars"} <= set(data["clusters"][0])
     exemplar = data["clusters"][0]["exemplars"][0]
     assert set(exemplar) == {
-        *("id", "doc_id", "title", "source", "start", "end", "snippet", "similarity")
+        *("id", "doc_id", "title", "source", "start", "end", "snippet", "similarity", "kind")
     }
     assert ClusterReport.model_validate_json(text) == report
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["clusters.json", "clusters.md"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(FILES)
 
 
 def test_every_chunk_gets_its_cluster_and_no_head_does(collection_of, tmp_path):
@@ -79,24 +93,38 @@ def test_every_chunk_gets_its_cluster_and_no_head_does(collection_of, tmp_path):
 
 
 def test_a_second_run_writes_nothing(collection_of, tmp_path):
-    """Same vectors, same seed, same ids: no point is touched, the files are equal."""
+    """Same vectors, same seed, same ids and names: no point is touched; all files are equal."""
     collection = collection_of(_rows())
     _cluster(collection, tmp_path)
-    first = (tmp_path / "clusters.json").read_bytes()
     collection.written.clear()
     _cluster(collection, tmp_path)
+    second = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    report = _cluster(collection, tmp_path)
     assert collection.written == []
-    assert (tmp_path / "clusters.json").read_bytes() == first
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == second
+    assert [cluster.fate for cluster in report.clusters] == ["steady", "steady"]
+    assert report.changes == ()
 
 
 def test_a_broken_run_is_put_right_by_the_next(collection_of, tmp_path):
-    """Ids of an older run, or half of one, are overwritten."""
+    """Marks of half a run are overwritten: the groups are those of a whole one, named alike."""
     collection, whole = collection_of(_rows()), collection_of(_rows())
-    _cluster(whole, tmp_path, k=2)
+    _cluster(whole, tmp_path / "whole", k=2)
     for point_id in sorted(whole.clusters())[:5]:
         collection.set_metadata({point_id: {"cluster": 7}})
-    _cluster(collection, tmp_path, k=2)
-    assert collection.clusters() == whole.clusters()
+    _cluster(collection, tmp_path / "broken", k=2)
+    assert _groups(collection) == _groups(whole)
+    names = {p.payload["metadata"].get("cluster_name") for p in collection.points.values()}
+    assert names - {None} == {
+        p.payload["metadata"].get("cluster_name") for p in whole.points.values()
+    } - {None}
+
+
+def _groups(collection):
+    groups = {}
+    for point_id, cluster in collection.clusters().items():
+        groups.setdefault(cluster, set()).add(point_id)
+    return sorted(map(sorted, groups.values()))
 
 
 def test_progress_reaches_its_total(collection_of, tmp_path):
@@ -108,7 +136,7 @@ def test_progress_reaches_its_total(collection_of, tmp_path):
         calls[stage] = (done, total)
 
     _cluster(collection_of(_rows()), tmp_path, k=2, progress=progress)
-    assert list(calls) == ["read", "fit", "texts", "write"]
+    assert list(calls) == ["read", "fit", "stability", "texts", "names", "write", "map"]
     assert all(done == total for done, total in calls.values())
 
 
@@ -166,7 +194,7 @@ def test_hostile_text_stays_text(collection_of, tmp_path):
     headings = [line for line in markdown.splitlines() if line.startswith("#")]
     assert [h.split()[1] for h in headings] == ["Clusters", "Cluster", "Outliers", "This"]
     table = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {8}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {9}
     json.loads((tmp_path / "clusters.json").read_text(encoding="utf-8"))
 
 
@@ -197,7 +225,7 @@ def test_the_report_says_how_k_came_about(collection_of, tmp_path):
         _cluster(same, tmp_path, k=3)
     )
     single = collection_of([("d", "one", [1, 0])])
-    assert "1 chunk of 1 document in 1 cluster (nothing to choose from)" in render(
+    assert "1 cluster by k-means on directions (nothing to choose from)" in render(
         _cluster(single, tmp_path)
     )
 
@@ -214,7 +242,7 @@ def test_an_old_report_survives_a_failed_write(collection_of, tmp_path, monkeypa
     with pytest.raises(FlowError, match="No space left"):
         write_report(report.model_copy(update={"collection": "other"}), tmp_path)
     assert (tmp_path / "clusters.md").read_bytes() == old
-    assert len(list(tmp_path.iterdir())) == 2
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_an_ingest_that_goes_on_meanwhile_breaks_nothing(collection_of, tmp_path, monkeypatch):
@@ -229,8 +257,9 @@ def test_reports_of_planted_topics_are_the_same_in_any_order_of_insertion(collec
     random = np.random.default_rng(0)
     rows = _rows(20)
     _cluster(collection_of(rows), tmp_path)
-    first = (tmp_path / "clusters.json").read_bytes()
+    first = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
     by_document = {row[0]: [r for r in rows if r[0] == row[0]] for row in rows}
     shuffled = [by_document[name] for name in random.permutation(sorted(by_document))]
+    (tmp_path / "lineage.json").unlink()
     _cluster(collection_of([row for group in shuffled for row in group]), tmp_path)
-    assert (tmp_path / "clusters.json").read_bytes() == first
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == first
