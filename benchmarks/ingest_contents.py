@@ -123,15 +123,16 @@ def compare(calm: Contents, stormy: Contents) -> dict[str, Any]:
     return found | {"equal": same and least > LEAST_COSINE}
 
 
-def broken_promises(points: Contents) -> int:
+def broken_promises(points: Contents) -> list[str]:
     """Documents whose head says `stored`, and which lack a chunk: none, whatever happened."""
     chunks = Counter(p.metadata["doc_id"] for p in points.values() if p.kind == KIND_CHUNK)
-    return sum(
-        chunks[head.metadata["doc_id"]] != head.metadata["chunks"]
+    return sorted(
+        head.metadata["doc_id"]
         for head in points.values()
         if head.kind == KIND_HEAD
         and head.metadata["state"] == STORED
         and not head.metadata["duplicate_of"]
+        and chunks[head.metadata["doc_id"]] != head.metadata["chunks"]
     )
 
 

@@ -180,7 +180,7 @@ def disk_full() -> str:
                 f"{row['disk_mib']:.0f}",
                 "-" if row["documents_stored"] is None else row["documents_stored"],
                 "yes" if row["clear"] else "no",
-                "-" if row["broken_promises"] is None else row["broken_promises"],
+                "-" if row["broken_promises"] is None else len(row["broken_promises"]),
                 "yes" if row["equal"] else "no",
             ]
             for row in filed["rounds"]

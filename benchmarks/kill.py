@@ -62,7 +62,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "hung": sum(row["hung"] for row in storms.kills),
         "unclear": sum(not row["clear"] for row in storms.kills),
         "left_over": sum(bool(row["left_over"]) for row in storms.kills),
-        "broken_promises": sum(row["broken_promises"] or 0 for row in storms.kills),
+        "broken_promises": sum(len(row["broken_promises"] or ()) for row in storms.kills),
         "least_cosine": min((s.get("least_cosine", 0.0) for s in storms.storms), default=None),
         "storms": storms.storms,
         "kills": kills,

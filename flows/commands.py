@@ -6,24 +6,20 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from embedder.errors import CanaryDrift
-from flows import console
 from flows.errors import FlowError, InvalidInput
 from flows.ingestion import Ingestion, IngestReport, IngestRequest, recording
 from flows.orchestration import PrefectAPI, no_heartbeat
 from flows.preview import Preview, preview
 from flows.progress import Progress
-from flows.session import DEFAULT_ENCODER, Target, running
+from flows.session import DEFAULT_ENCODER, running
 from flows.settings import Settings
 from flows.state import prefect_home
 from flows.stores import store_of
-from search.filters import Filter, of_kind
+from search.filters import of_kind
 from search.records import KIND_CHUNK, KIND_HEAD, KIND_QUARANTINE
-from search.service import SearchResult, search
 
 if TYPE_CHECKING:
     pass
-
 
 
 def run_plan(request: IngestRequest, progress: Progress) -> Preview:
@@ -54,30 +50,6 @@ def run_ingest(request: IngestRequest, progress: Progress) -> IngestReport:
 
         with no_heartbeat():
             return ingest_flow(request)
-
-
-def run_search(
-    query: str, target: Target, *, limit: int, where: Filter, by_document: bool
-) -> tuple[SearchResult, str]:
-    """Answer a query with the collection's encoder; returns the result and the encoder's name.
-
-    An encoder that has drifted since the collection was made is complained of, and answers.
-    """
-    with running(target) as session:
-        collection = session.existing_collection()
-        result = search(
-            collection,
-            session.queries(),
-            query,
-            limit=limit,
-            where=where,
-            by_document=by_document,
-        )
-        try:
-            session.require_canary()
-        except CanaryDrift as drift:
-            console.complain(f"warning, hits may be off: {drift}")
-        return result, session.specification.name
 
 
 def run_encode(
@@ -152,6 +124,7 @@ def describe_collection(name: str, settings: Settings) -> dict[str, Any]:
             "chunks": collection.count(of_kind(KIND_CHUNK)),
             "quarantined": collection.count(of_kind(KIND_QUARANTINE)),
             "indexed": status.indexed,
+            "worded": status.worded,
             "bytes": status.bytes,
             "storage": manifest.storage.model_dump(),
             "dimension": manifest.dimension,

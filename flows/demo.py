@@ -6,12 +6,13 @@ from typing import Final
 from flows import console
 from flows.clustering_command import run_cluster
 from flows.clustering_console import show_clusters
-from flows.commands import run_ingest, run_search
+from flows.commands import run_ingest
 from flows.documents.python_sources import PYTHON_PACKAGES, PYTHON_STDLIB
 from flows.ingestion import IngestRequest
 from flows.progress import Progress
+from flows.searching import searching
 from flows.session import Target
-from search.filters import Filter
+from flows.settings import load_settings
 
 QUERIES: Final = (
     "download a file over http",
@@ -39,10 +40,12 @@ def run_demo(target: Target, progress: Progress) -> int:
     show_clusters(clusters)
 
     console.say("\nSearching")
-    for query in QUERIES:
-        result, _ = run_search(query, target, limit=3, where=Filter(), by_document=True)
-        console.say(f"\n  {query!r} ({result.timings_ms['total']:.0f} ms)")
-        console.show_hits(query, result.hits, indent="  ")
+    settings = load_settings(store=target.store, collection=target.collection)
+    with searching(settings) as collection:
+        for query in QUERIES:
+            result = collection.search(query, mode=settings.search_mode, limit=3)
+            console.say(f"\n  {query!r} ({result.timings_ms['total']:.0f} ms)")
+            console.show_hits(query, result.hits, indent="  ")
 
     store = shlex.quote(target.store)
     place = f"--collection {target.collection} --store {store}"

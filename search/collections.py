@@ -50,7 +50,8 @@ def require_fingerprint(
     current = "in use" if current_encoder is None else f"{current_encoder!r} in use"
     if built == current_encoder:
         raise FingerprintMismatch(
-            f"collection {base_name(manifest.name)!r} was built by an earlier state of encoder {built!r} "
+            f"collection {base_name(manifest.name)!r} was built by an earlier state of encoder "
+            f"{built!r} "
             f"(fingerprint {manifest.fingerprint[:SHOWN]}, now {fingerprint[:SHOWN]}): its files, "
             "or how Sextant reads them, have changed; ingest again into another `--collection`"
         )

@@ -118,7 +118,7 @@ def test_what_is_not_well() -> None:
         "reasons_of_several_lines": 0,
         "unaccounted": [],
         "sound_but_quarantined": [],
-        "broken_promises": 0,
+        "broken_promises": [],
         "again": {"documents": Counter(stored=0), "tried_again": 0},
     }
     assert fuzz.is_well(well)
@@ -127,7 +127,7 @@ def test_what_is_not_well() -> None:
         ("without_reason", 1),
         ("unaccounted", ["x"]),
         ("sound_but_quarantined", ["x"]),
-        ("broken_promises", 1),
+        ("broken_promises", ["a"]),
         ("again", {"documents": Counter(stored=1), "tried_again": 0}),
         ("again", {"documents": Counter(stored=0), "tried_again": 1}),
     ):

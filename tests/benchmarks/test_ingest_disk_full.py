@@ -63,7 +63,7 @@ def test_a_disk_without_a_mount(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["broken_promises", "clear", "equal"])
 def test_what_is_not_well(name: str) -> None:
     """One such round is enough."""
-    good = {"clear": True, "broken_promises": 0, "equal": True}
-    bad = {**good, name: 1 if name == "broken_promises" else False}
+    good = {"clear": True, "broken_promises": [], "equal": True}
+    bad = {**good, name: ["a"] if name == "broken_promises" else False}
     assert disk_full.is_well({"rounds": [good]})
     assert not disk_full.is_well({"rounds": [good, bad]})

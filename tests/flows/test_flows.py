@@ -10,13 +10,15 @@ import pytest
 
 from flows import plan
 from flows.clustering_command import run_cluster
-from flows.commands import run_ingest, run_search
+from flows.commands import run_ingest
 from flows.ingestion import IngestReport, IngestRequest
 from flows.orchestration import PrefectAPI
 from flows.progress import Silent
+from flows.searching import searching
 from flows.session import Session, Target, running
+from flows.settings import load_settings
 from search.errors import StoreUnavailable
-from search.filters import Filter, where
+from search.filters import where
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "letters")
 
@@ -140,12 +142,11 @@ def test_a_process_has_one_api(prefect_api: PrefectAPI) -> None:
 
 
 def test_a_search_after_an_ingest(target: Target, corpus: Path) -> None:
-    """The command's own path: session, encoder, store, hits."""
+    """The command's own path: store, encoder, hits."""
     ingest(target, corpus)
-    result, name = run_search(
-        "A river carries sand", target, limit=2, where=Filter(), by_document=True
-    )
-    assert name == target.encoder
+    with searching(load_settings(store=target.store, collection=target.collection)) as place:
+        result = place.search("A river carries sand", mode="hybrid", limit=2)
+        assert place.encoder.name == target.encoder
     assert [hit.rank for hit in result.hits] == [1, 2]
     assert len({hit.doc_id for hit in result.hits}) == 2
     assert result.hits[0].doc_id == "notes/sub/rivers.txt"
