@@ -6,7 +6,7 @@ table is not what the results say.
 
 import re
 
-from benchmarks import encoder_tables
+from benchmarks import encoder_tables, ingest_tables
 from benchmarks.encoder_tables import result
 from benchmarks.encoder_tables import where as _where
 from benchmarks.long_text_tables import long_text_table
@@ -17,6 +17,7 @@ FILES = (
     ROOT / "README.md",
     ROOT / "docs/encoder.md",
     ROOT / "docs/long-text.md",
+    ROOT / "docs/ingestion.md",
     ROOT / "embedder/starter/MODEL_CARD.md",
 )
 
@@ -67,24 +68,11 @@ def corpus_table() -> str:
     return "\n".join(lines)
 
 
-def kill_table() -> str:
-    """What is left after kills."""
-    filed = result("kill")
-    same = filed["same_ids"] and filed["same_payloads"]
-    return (
-        f"An ingest of {filed['folder']} ({filed['points']:,} points) was killed with SIGKILL "
-        f"{len(filed['kills'])} times at random moments, then run once to its end "
-        f"({_where(filed)}; `python -m benchmarks.kill`): ids and payloads "
-        f"{'equal' if same else 'differ from'} those of an undisturbed run; least cosine of a "
-        f"point's two vectors {filed['least_cosine']}."
-    )
-
-
 TABLES = {
     **encoder_tables.TABLES,
+    **ingest_tables.TABLES,
     "sts": sts_table,
     "corpus": corpus_table,
-    "kill": kill_table,
     "long_text": long_text_table,
 }
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from flows.clustering.report import ClusterReport
 
 
-
 def run_cluster(
     target: Target,
     progress: Progress,
@@ -63,6 +62,7 @@ def run_cluster(
         api = PrefectAPI.start(prefect_home(target.store))
         progress.stage("starting Prefect")
         api.wait()
+        api.end_with_it()
         from flows.cluster import ClusterRequest, cluster_flow
 
         with no_heartbeat():

@@ -11,7 +11,7 @@ from flows.ingestion import Ingestion, IngestReport, IngestRequest, recording
 from flows.orchestration import PrefectAPI, no_heartbeat
 from flows.preview import Preview, preview
 from flows.progress import Progress
-from flows.session import DEFAULT_ENCODER, running
+from flows.session import DEFAULT_ENCODER, Session, running
 from flows.settings import Settings
 from flows.state import prefect_home
 from flows.stores import store_of
@@ -34,22 +34,29 @@ def run_ingest(request: IngestRequest, progress: Progress) -> IngestReport:
 
     A run that finds everything unchanged starts neither Prefect nor torch.
     """
-    with running(request.target) as session, recording(request, session):
+    with running(request.target) as session:
         session.progress = progress
-        ingestion = Ingestion.begin(request, session)
-        if ingestion.plan.is_done:
-            return ingestion.finish()
-        api = PrefectAPI.start(prefect_home(request.target.store))
-        if ingestion.plan.store:
-            progress.stage(f"loading encoder {session.specification.name}")
-            session.chunker()  # refuses settings that do not fit the encoder
-            session.require_canary()
-        progress.stage("starting Prefect")
-        api.wait()
-        from flows.ingest import ingest_flow
+        with recording(request, session):
+            return _carry_out(request, session)
 
-        with no_heartbeat():
-            return ingest_flow(request)
+
+def _carry_out(request: IngestRequest, session: Session) -> IngestReport:
+    progress = session.progress
+    ingestion = Ingestion.begin(request, session)
+    if ingestion.plan.is_done:
+        return ingestion.finish()
+    api = PrefectAPI.start(prefect_home(request.target.store))
+    if ingestion.plan.store:
+        progress.stage(f"loading encoder {session.specification.name}")
+        session.chunker()  # refuses settings that do not fit the encoder
+        session.require_canary()
+    progress.stage("starting Prefect")
+    api.wait()
+    api.end_with_it()
+    from flows.ingest import ingest_flow
+
+    with no_heartbeat():
+        return ingest_flow(request)
 
 
 def run_encode(

@@ -60,6 +60,7 @@ def _through_prefect(request: MigrationRequest, migration: Migration) -> Migrati
     api = PrefectAPI.start(prefect_home(request.store))
     migration.progress.stage("starting Prefect")
     api.wait()
+    api.end_with_it()
     from flows.migrate import migrate_flow
 
     with no_heartbeat():

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ class PrefectAPI:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         self._child: subprocess.Popen[bytes] | None = None
+        self._watch: threading.Thread | None = None
         self._url = os.environ.get(API_URL, "")
         if self._url:
             return
@@ -143,6 +145,27 @@ class PrefectAPI:
         if code is not None:
             what = f"ended with exit code {code}"
         raise self._failure(what)
+
+    def end_with_it(self) -> None:
+        """From now on, end this process with one line and code 1 should the child die.
+
+        A flow whose API is gone tries again for minutes to tell it what it did, and fails then.
+        """
+        if self._child is not None and self._watch is None:
+            self._watch = threading.Thread(target=self._end, name="sextant-api", daemon=True)
+            self._watch.start()
+
+    def _end(self) -> None:
+        if self._child is None:
+            return
+        code = self._child.wait()
+        restored = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # a live bar hides the cursor
+        line = (
+            f"{restored}sextant: Prefect's local API ended with exit code {code}; its log is "
+            f"{str(self._log)!r}; what was committed stays, the same command goes on from there\n"
+        )
+        os.write(2, line.encode())
+        os._exit(1)
 
     def _failure(self, what: str) -> FlowError:
         return FlowError(

@@ -6,7 +6,7 @@ ids follow from document, position and content, so doing it again changes nothin
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -199,8 +199,13 @@ def _remove_old_chunks(prepared: Prepared, collection: Collection) -> int:
 
 
 def remove_document(head: Head, collection: Collection) -> int:
-    """Delete a document that vanished from its source; its head goes last. Returns its chunks."""
+    """Delete a document that vanished from its source; its head goes last. Returns its chunks.
+
+    The head says `writing` from the first step on: should the document be back before a removal
+    that was killed is done again, it is stored again rather than taken for whole.
+    """
     chunks = collection.count(_chunks_of(head.doc_id))
+    collection.upsert([replace(head, state=WRITING).point()])
     collection.delete_where(_chunks_of(head.doc_id))
     collection.delete([head_id(head.doc_id)])
     return chunks

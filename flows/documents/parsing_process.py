@@ -42,6 +42,10 @@ class ParserDied(FlowError):
     """The process ended before it answered; the message says how. Becomes `DocumentRejected`."""
 
 
+class ParserKilled(DocumentRejected):
+    """Somebody killed the process, not one of our limits: perhaps the document's doing or not."""
+
+
 class _Process:
     """One worker process and the socket to it. Used by one thread at a time."""
 
@@ -105,7 +109,8 @@ class _Process:
         try:
             reply = self._ask(data, format_, name)
         except ParserDied as death:
-            raise DocumentRejected(
+            kind = ParserKilled if self._process.returncode == -signal.SIGKILL else DocumentRejected
+            raise kind(
                 f"its {format_} parser {death} (its memory limit is {self._limits.memory_mb} MiB, "
                 "SEXTANT_PARSE_MEMORY_MB); repair it, convert it, or skip it"
             ) from None
@@ -226,12 +231,20 @@ class Parsers:
         """What `parsing.parse` makes of the document, made elsewhere. Waits for a free process.
 
         Raises:
-            DocumentRejected: by the parser, or for its time, its memory, or a crash.
+            DocumentRejected: by the parser, or for its time, its memory, or a crash; of one that
+                was killed from outside, the second.
             FlowError: no process can be started, or the pool is closed.
         """
+        try:
+            return self._parse(data, format, name)
+        except (ParserKilled, ParserDied):
+            # the kernel may have been short of memory, which need not be this document's doing
+            return self._parse(data, format, name)
+
+    def _parse(self, data: bytes, format_: Format, name: str) -> ParsedDocument:
         process = self._take()
         try:
-            return process.parse(data, format_=format, name=name)
+            return process.parse(data, format_=format_, name=name)
         except DocumentRejected:
             if self._workforce.is_closed:  # killed by us: nothing is wrong with the document
                 raise _closed() from None

@@ -15,7 +15,7 @@ from flows.session import Session, Target, running
 from search.filters import Filter, where
 from search.records import METADATA, Record
 from search.stores.edge import EdgeStore
-from search.stores.validation import INDEXED
+from search.stores.filter_checks import INDEXED
 
 from .conftest import CommandLine, World
 

@@ -182,3 +182,26 @@ def test_two_ingests_at_once(
     while left := list(temporary.glob("sextant-prefect-*")):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_run_whose_api_is_killed_ends_with_one_line(tmp_path: Path) -> None:
+    """Prefect's clients would try for minutes to reach it, and end in a traceback."""
+    program = f"""
+import os, signal, time
+from pathlib import Path
+from flows.orchestration import PrefectAPI
+api = PrefectAPI.start(Path({str(tmp_path / "prefect")!r}))
+api.wait()
+api.end_with_it()
+api.end_with_it()
+os.kill(api._child.pid, signal.SIGKILL)
+time.sleep(200)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("sextant: Prefect's local API ended with exit code -9; its log is")
+    assert run.stderr.endswith("what was committed stays, the same command goes on from there\n")
+    assert run.stderr.count("\n") == 1

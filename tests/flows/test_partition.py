@@ -223,9 +223,31 @@ def test_a_removed_document_loses_its_head_last(
     watched = watch(session)
     removed = remove_document(head, watched)  # type: ignore[arg-type]
     assert removed == head.chunks
-    assert [step[0] for step in watched.done] == ["delete_where", "delete"]
-    assert watched.done[1][1] == [head_id("notes/bread.md")]
+    assert [step[0] for step in watched.done] == ["upsert", "delete_where", "delete"]
+    assert watched.done[0][1] == [WRITING]
+    assert watched.done[2][1] == [head_id("notes/bread.md")]
     assert watched.collection.count(where("doc_id", "notes/bread.md")) == 0
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_document_that_is_back_after_a_removal_that_was_killed_is_stored_again(
+    open_session: Opener, target: Target, corpus: Path, step: int
+) -> None:
+    """Its chunks are gone already, and its head is not: it must not count as unchanged."""
+    session = open_session(target)
+    ingest(session, corpus)
+    text = (corpus / "bread.md").read_text()
+    (corpus / "bread.md").unlink()
+    session = open_session(target)
+    watch(session).fail_at = step
+    with pytest.raises(StoreUnavailable):
+        ingest(session, corpus)
+    (corpus / "bread.md").write_text(text)
+    session = open_session(target)
+    assert ingest(session, corpus).documents.stored == 1
+    head = read_heads(session.existing_collection())["notes/bread.md"]
+    assert head.state == STORED
+    assert session.existing_collection().count(where("doc_id", "notes/bread.md")) == head.chunks + 1
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -89,13 +90,30 @@ def test_a_process_that_does_not_even_read_is_ended(parsers: Parsers) -> None:
     require_works(parsers)
 
 
-def test_a_process_killed_in_mid_parse_rejects_its_document_only(parsers: Parsers) -> None:
-    """As the kernel does when memory runs out; the other documents are parsed."""
+def test_a_process_killed_in_mid_parse_costs_no_document(parsers: Parsers) -> None:
+    """As the kernel does when memory runs out, whoever used it up: it is parsed by another."""
     (pid,) = parsers.pids
     os.kill(pid, signal.SIGSTOP)
     threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)).start()
+    assert parsers.parse(b"words", format="text", name="x").text == "words"
+    assert not is_running(pid)
+    require_works(parsers)
+
+
+def test_a_document_whose_parser_is_killed_twice_is_rejected(
+    parsers: Parsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be what uses the memory up; the other documents are parsed."""
+    ask = parsing_process._Process._ask
+
+    def killed(process: Any, *arguments: Any) -> Any:
+        os.kill(process.pid, signal.SIGKILL)
+        return ask(process, *arguments)
+
+    monkeypatch.setattr(parsing_process._Process, "_ask", killed)
     with pytest.raises(DocumentRejected, match=r"its text parser was killed by SIGKILL \(its mem"):
         parsers.parse(b"words", format="text", name="x")
+    monkeypatch.undo()
     require_works(parsers)
 
 
