@@ -57,16 +57,12 @@ def test_a_run_says_what_it_did(
     assert again.message.startswith("0 documents stored, 4 unchanged")
 
 
-def test_a_report_goes_below_the_home_of_whoever_runs_it(
-    target: Target, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A tilde in a clustering's request is the worker's."""
+def test_a_report_goes_where_its_runner_keeps_state(target: Target, corpus: Path) -> None:
+    """Unless the request says where: a worker's folders are not those of whoever deployed it."""
     assert run("ingest", request_for(target, corpus)).is_completed()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    request = {"target": target.model_dump(mode="json"), "k": 1, "report": "~/reports/notes"}
-    state = run("cluster", request)
+    state = run("cluster", {"target": target.model_dump(mode="json"), "k": 1})
     assert state.message.startswith("1 clusters of ")
-    assert (tmp_path / "home" / "reports" / "notes" / "clusters.json").exists()
+    assert (Path(target.store) / "notes" / "report" / "clusters.json").exists()
 
 
 def test_a_failure_is_one_line(

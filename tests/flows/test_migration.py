@@ -269,8 +269,8 @@ def place(
         def opener() -> Store:
             return ServerStore.over(over, location=location)
 
-        for room in ("migration", "migration_commands"):
-            monkeypatch.setattr(f"flows.{room}.open_store", lambda *a, **k: opener())
+        monkeypatch.setattr("flows.migration.open_store", lambda *a, **k: opener())
+        monkeypatch.setattr("flows.migration_commands.store_of", lambda settings: opener())
     made = Place(location, opener, letters)
     with closing(opener()) as store:
         create_aliased(

@@ -358,7 +358,8 @@ def test_where_runs_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert runs_folder(str(tmp_path), "docs") == tmp_path / "docs" / "runs"
     assert runs_folder(str(tmp_path), "docs--3f9a01c2-1") == tmp_path / "docs" / "runs"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert runs_folder("http://a:6333", "docs") == tmp_path / "sextant" / "docs" / "runs"
+    assert runs_folder("http://a:6333", "docs") == tmp_path / "sextant" / "a-6333" / "docs" / "runs"
+    assert runs_folder("http://b:6333/x", "docs").parts[-3:] == ("b-6333-x", "docs", "runs")
     for wrong in ("../docs", "a/b", ""):
         with pytest.raises(InvalidRequest, match="collection name"):
             runs_folder(str(tmp_path), wrong)
