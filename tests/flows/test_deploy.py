@@ -522,7 +522,7 @@ def test_a_worker_runs_what_is_deployed(place: Place, api: Api, tmp_path: Path) 
         (failed, *_) = until(lambda: api.runs("ingest/worked", "Failed"), "a run has failed")
         assert failed["state"]["message"].startswith(f"source {str(place.notes)!r}: no such file")
     finally:
-        worker.terminate()
+        worker.kill()  # told to end, it would first see its runs through: every five seconds one
         worker.wait(PATIENCE)
     with closing(EdgeStore(place.target.store)) as store:
         assert store.open("notes").count(of_kind(KIND_HEAD)) == 4
