@@ -7,6 +7,7 @@ their parameters, which Prefect would copy and store.
 import threading
 import time
 from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -85,6 +86,11 @@ class Session:
     _canary_holds: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
+    _encoder_thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="sextant-encoder")
+    )
+    """Encodes for all: OpenMP keeps a team of threads for each thread that calls it, and idle teams
+    spin on the cores that the busy one needs."""
 
     @classmethod
     def open(
@@ -251,7 +257,7 @@ class Session:
         self.require_canary()
         encoder = self.encoder()
         with self._encoding, self.busy.at("embed"):
-            return encode_chunks(encoder, texts)
+            return self._encoder_thread.submit(encode_chunks, encoder, texts).result()
 
     def queries(self) -> Queries:
         """The encoder as `search` wants it."""
@@ -311,6 +317,7 @@ class Session:
         """End the parsers and close the store."""
         if self._parsers is not None:
             self._parsers.close()
+        self._encoder_thread.shutdown()
         self.store.close()
 
 
