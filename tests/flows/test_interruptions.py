@@ -198,8 +198,14 @@ api.end_with_it()
 os.kill(api._child.pid, signal.SIGKILL)
 time.sleep(200)
 """
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env=environment,  # tests before this one may have set up an API, which would be used
     )
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr.startswith("sextant: Prefect's local API ended with exit code -9; its log is")
