@@ -1,10 +1,16 @@
-"""The process's one encoder, and how a store sees it: float32 vectors, whatever its precision."""
+"""The process's one encoder, its one thread, and how a store sees it: float32 vectors.
+
+All that computes with the encoder runs in one thread, whoever asks. OpenMP keeps a team of threads
+for each thread that ever called it; with more team members than processors its threads sleep
+between two steps rather than wait for the next, and encoding takes half as long again.
+"""
 
 import gc
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +21,23 @@ from embedder.specification import EncoderSpecification
 if TYPE_CHECKING:
     from embedder.encoder import Encoder
 
+Value = TypeVar("Value")
+
+_THREAD_NAME: Final = "sextant-encoder"
+_thread = ThreadPoolExecutor(1, thread_name_prefix=_THREAD_NAME)
 _loading = threading.Lock()
 _loaded: tuple[EncoderSpecification, "Encoder"] | None = None
+
+
+def in_encoder_thread(function: Callable[[], Value]) -> Value:
+    """The function's value, computed in the encoder's thread; callers wait their turn.
+
+    Raises:
+        BaseException: whatever the function raises.
+    """
+    if threading.current_thread().name.startswith(_THREAD_NAME):
+        return function()
+    return _thread.submit(function).result()
 
 
 def load_encoder(specification: EncoderSpecification) -> "Encoder":
@@ -32,7 +53,7 @@ def load_encoder(specification: EncoderSpecification) -> "Encoder":
         if _loaded is None or _loaded[0] != specification:
             _loaded = None
             gc.collect()
-            _loaded = (specification, Encoder(specification))
+            _loaded = (specification, in_encoder_thread(lambda: Encoder(specification)))
         return _loaded[1]
 
 
@@ -48,7 +69,7 @@ class EncodedChunks:
 
 def encode_chunks(encoder: "Encoder", texts: Sequence[str]) -> EncodedChunks:
     """Encode documents' chunks with an encoder of any precision."""
-    encoding = encoder.encode_with_counts(texts, prompt_name="document")
+    encoding = in_encoder_thread(lambda: encoder.encode_with_counts(texts, prompt_name="document"))
     vectors = as_float32(encoding.vectors, encoder.config.precision)
     return EncodedChunks(vectors, encoding.truncated)
 
@@ -72,4 +93,5 @@ class Queries:
 
     def encode_query(self, sentences: Sequence[str]) -> Float32:
         """L2-normalised vectors, float32 of shape (len(sentences), D)."""
-        return as_float32(self.encoder.encode_query(sentences), self.encoder.config.precision)
+        vectors_ND = in_encoder_thread(lambda: self.encoder.encode_query(sentences))
+        return as_float32(vectors_ND, self.encoder.config.precision)

@@ -12,7 +12,7 @@ from embedder.canary import check_canary
 from embedder.errors import CanaryDrift, EmbedderError
 from embedder.precision import Float32
 from embedder.specification import EncoderSpecification
-from flows.encoders import Queries, load_encoder
+from flows.encoders import Queries, in_encoder_thread, load_encoder
 from flows.errors import FlowError
 from flows.migration_documents import NewVersion
 from flows.migration_evidence import Evidence, Query, answers, compare, sample_queries
@@ -69,7 +69,8 @@ class Judgement:
             return
         try:
             self._old_QD = self._encode(old)
-            check_canary(load_encoder(old), self._course.old.canary)
+            encoder = load_encoder(old)
+            in_encoder_thread(lambda: check_canary(encoder, self._course.old.canary))
         except CanaryDrift as drift:
             self._notes.append(f"the old version's figures may be off: {drift}")
         except (EmbedderError, FlowError) as error:

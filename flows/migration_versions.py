@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from embedder.canary import canary_vectors, check_canary
+from flows.encoders import in_encoder_thread
 from flows.errors import FlowError
 from flows.migration_documents import NewVersion
 from flows.migration_index import (
@@ -96,7 +97,8 @@ class Versions:
         """
         version = self.existing()
         if version is not None:
-            check_canary(encoder, version.collection.manifest.canary)
+            canary = version.collection.manifest.canary
+            in_encoder_thread(lambda: check_canary(encoder, canary))
             return version
         specification = self.course.encoder
         manifest = self.course.old.model_copy(
@@ -105,7 +107,7 @@ class Versions:
                 "fingerprint": specification.fingerprint,
                 "encoder": specification.describe(),
                 "created_at": created_at,
-                "canary": canary_vectors(encoder),
+                "canary": in_encoder_thread(lambda: canary_vectors(encoder)),
             }
         )
         self._new = _read(create_version(self.store, self._alias, manifest))

@@ -7,7 +7,6 @@ their parameters, which Prefect would copy and store.
 import threading
 import time
 from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +24,13 @@ from flows.documents.chunking import CHUNKER_VERSION, Chunker
 from flows.documents.context import MAX_CONTEXT_TOKENS, HeadingContext
 from flows.documents.parsing import PARSER_VERSION
 from flows.documents.parsing_process import ParseLimits, Parsers
-from flows.encoders import EncodedChunks, Queries, encode_chunks, load_encoder
+from flows.encoders import (
+    EncodedChunks,
+    Queries,
+    encode_chunks,
+    in_encoder_thread,
+    load_encoder,
+)
 from flows.errors import FlowError, InvalidInput
 from flows.heads import Head, read_heads
 from flows.near_duplicates import Lookalikes
@@ -86,11 +91,6 @@ class Session:
     _canary_holds: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _encoding: threading.Lock = field(default_factory=threading.Lock)
-    _encoder_thread: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="sextant-encoder")
-    )
-    """Encodes for all: OpenMP keeps a team of threads for each thread that calls it, and idle teams
-    spin on the cores that the busy one needs."""
 
     @classmethod
     def open(
@@ -129,7 +129,7 @@ class Session:
             if self.collection is None:
                 encoder = self.encoder()
                 with self._encoding:
-                    canary = canary_vectors(encoder)
+                    canary = in_encoder_thread(lambda: canary_vectors(encoder))
                 claim_state_folder(self.target.store, self.target.collection)
                 self.collection = create_aliased(
                     self.store,
@@ -245,7 +245,8 @@ class Session:
         encoder = self.encoder()
         with self._encoding:
             if self.collection is not None and not self._canary_holds:
-                check_canary(encoder, self.collection.manifest.canary)
+                canary = self.collection.manifest.canary
+                in_encoder_thread(lambda: check_canary(encoder, canary))
                 self._canary_holds = True
 
     def encode_documents(self, texts: Sequence[str]) -> EncodedChunks:
@@ -257,7 +258,7 @@ class Session:
         self.require_canary()
         encoder = self.encoder()
         with self._encoding, self.busy.at("embed"):
-            return self._encoder_thread.submit(encode_chunks, encoder, texts).result()
+            return encode_chunks(encoder, texts)
 
     def queries(self) -> Queries:
         """The encoder as `search` wants it."""
@@ -317,7 +318,6 @@ class Session:
         """End the parsers and close the store."""
         if self._parsers is not None:
             self._parsers.close()
-        self._encoder_thread.shutdown()
         self.store.close()
 
 

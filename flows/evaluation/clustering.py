@@ -4,24 +4,28 @@ V-measure (Rosenberg and Hirschberg 2007) is the harmonic mean of homogeneity (a
 label) and completeness (a label lies in one cluster): 1 is agreement, 0 is chance or no structure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from embedder.config import EncoderConfig
 from embedder.errors import InvalidConfig
-from embedder.precision import as_float32
+from embedder.evaluation.clustering import mteb_v_measures
 from embedder.prompts import expand, find_template
 from embedder.specification import EncoderSpecification, specify
 from flows.clustering.spherical import Floats, distinct_rows, partition, unit_rows
-from flows.encoders import load_encoder
+from flows.encoders import encode_chunks, load_encoder
 from flows.evaluation.labelled_texts import LabelledTexts
 from flows.progress import Progress
 
 STARTS: Final = 4
 """k-means++ starts for each seed."""
+
+Protocol = Literal["mteb", "kmeans"]
+"""MTEB's mini-batch k-means on samples, or the k-means of `sextant cluster` on all texts."""
+KMEANS: Final = "kmeans"
 
 SLICE_TEXTS: Final = 512
 """Texts encoded between two signs of life."""
@@ -53,6 +57,7 @@ class Score:
             "token_prepending": self.token_prepending,
             "contrastive_prompting": self.contrastive_prompting,
             "texts": self.texts,
+            "n": self.texts,
             "clusters": self.clusters,
             "seeds": len(self.by_seed),
         }
@@ -60,31 +65,34 @@ class Score:
 
 def evaluate_clustering(
     sets: Sequence[LabelledTexts],
-    encoder: str,
+    encoder: str | EncoderSpecification,
     *,
     seeds: int,
     prompts: Sequence[str] = (),
     poolings: Sequence[str] = (),
+    protocol: Protocol = KMEANS,
     progress: Progress,
 ) -> list[Score]:
     """V-measure of every set under every prompt and pooling; by set, in the order asked for.
 
-    Texts are encoded as documents. As many clusters are looked for as there are labels, by the
-    k-means that `sextant cluster` uses, once for each seed from 0.
+    Texts are encoded as documents. As many clusters are looked for as there are labels: by the
+    k-means that `sextant cluster` uses, once for each seed from 0, or by MTEB's protocol, in as
+    many experiments.
 
     Args:
         sets: what to cluster.
-        encoder: what `specify` takes.
+        encoder: what `specify` takes, or what it gave.
         seeds: how many, 1 or more.
         prompts: template keys or templates; empty: the encoder's own.
         poolings: names of poolings; empty: the encoder's own.
+        protocol: how vectors are clustered.
         progress: is told of every slice of texts.
 
     Raises:
         InvalidConfig: a prompt or pooling that is not one.
         EmbedderError: the encoder cannot be used.
     """
-    specification = specify(encoder)
+    specification = specify(encoder) if isinstance(encoder, str) else encoder
     variants = [
         variant(specification, prompt=prompt, pooling=pooling)
         for prompt in prompts or (None,)
@@ -100,7 +108,7 @@ def evaluate_clustering(
             parts = []
             for start in range(0, len(texts.texts), SLICE_TEXTS):
                 some = texts.texts[start : start + SLICE_TEXTS]
-                parts.append(as_float32(model.encode_document(some), one.config.precision))
+                parts.append(encode_chunks(model, some).vectors)
                 progress.advance(len(some))
             scores[place].append(
                 Score(
@@ -111,7 +119,7 @@ def evaluate_clustering(
                     contrastive_prompting=one.config.contrastive_prompting is not None,
                     texts=len(texts.texts),
                     clusters=texts.classes,
-                    by_seed=v_measures(np.concatenate(parts), texts.labels, seeds=seeds),
+                    by_seed=_V_MEASURES[protocol](np.concatenate(parts), texts.labels, seeds),
                 )
             )
     return [score for place in scores for score in scores[place]]
@@ -133,6 +141,14 @@ def v_measures(vectors_ND: Floats, labels: Sequence[str], *, seeds: int) -> tupl
         float(v_measure_score(labels, partition(unit_ND, k, seed=seed, starts=STARTS)))
         for seed in range(seeds)
     )
+
+
+_V_MEASURES: Final[dict[Protocol, Callable[[Floats, Sequence[str], int], tuple[float, ...]]]] = {
+    "mteb": lambda vectors_ND, labels, seeds: mteb_v_measures(
+        unit_rows(vectors_ND), labels, experiments=seeds
+    ),
+    "kmeans": lambda vectors_ND, labels, seeds: v_measures(vectors_ND, labels, seeds=seeds),
+}
 
 
 def variant(
