@@ -4,8 +4,9 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from flows.arenas import limit_arenas
 from flows.errors import FlowError, InvalidInput
 from flows.ingestion import Ingestion, IngestReport, IngestRequest, recording
 from flows.orchestration import PrefectAPI, no_heartbeat
@@ -17,9 +18,6 @@ from flows.state import prefect_home
 from flows.stores import store_of
 from search.filters import of_kind
 from search.records import KIND_CHUNK, KIND_HEAD, KIND_QUARANTINE
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_plan(request: IngestRequest, progress: Progress) -> Preview:
@@ -34,6 +32,7 @@ def run_ingest(request: IngestRequest, progress: Progress) -> IngestReport:
 
     A run that finds everything unchanged starts neither Prefect nor torch.
     """
+    limit_arenas()
     with running(request.target) as session:
         session.progress = progress
         with recording(request, session):

@@ -42,12 +42,14 @@ class Embedded:
 def embed(prepared: Generator[Prepared | Rejected], session: "Session") -> Generator[Embedded]:
     """Whole documents in groups of about `GROUP_CHUNKS` chunks, in their order.
 
+    The first group is smaller, so that the encoder need not wait for many documents.
+
     Raises:
         CanaryDrift: see `Session.require_canary`.
     """
     group: list[Prepared] = []
     rejected: list[Rejected] = []
-    chunks = 0
+    chunks, enough = 0, min(SLICE_TEXTS, GROUP_CHUNKS)
     try:
         for one in prepared:
             if isinstance(one, Rejected):
@@ -55,9 +57,9 @@ def embed(prepared: Generator[Prepared | Rejected], session: "Session") -> Gener
                 continue
             group.append(one)
             chunks += len(one.chunks)
-            if chunks >= GROUP_CHUNKS or len(group) >= GROUP_DOCUMENTS:
+            if chunks >= enough or len(group) >= GROUP_DOCUMENTS:
                 yield _embed_group(group, rejected, session)
-                group, rejected, chunks = [], [], 0
+                group, rejected, chunks, enough = [], [], 0, GROUP_CHUNKS
         if group or rejected:
             yield _embed_group(group, rejected, session)
     finally:

@@ -19,8 +19,8 @@ from search.filters import of_kind, where
 from search.records import KIND_CHUNK, METADATA, PAGE_CONTENT
 from search.stores.contract import Collection
 
-CACHE_BYTES: Final = 32 * 1024 * 1024
-"""Of vectors kept from this run: twenty thousand of 384 components."""
+CACHE_BYTES: Final = 8 * 1024 * 1024
+"""Of vectors kept from this run: five thousand of 384 components."""
 CONTEXT: Final = "context"
 """Key of `metadata` for what was said before the text when it was embedded."""
 
