@@ -6,7 +6,13 @@ table is not what the results say.
 
 import re
 
-from benchmarks import encoder_tables, ingest_tables
+from benchmarks import (
+    clustering_tables,
+    encoder_tables,
+    ingest_tables,
+    retrieval_tables,
+    search_tables,
+)
 from benchmarks.encoder_tables import result
 from benchmarks.encoder_tables import where as _where
 from benchmarks.long_text_tables import long_text_table
@@ -18,6 +24,8 @@ FILES = (
     ROOT / "docs/encoder.md",
     ROOT / "docs/long-text.md",
     ROOT / "docs/ingestion.md",
+    ROOT / "docs/search.md",
+    ROOT / "docs/clustering.md",
     ROOT / "embedder/starter/MODEL_CARD.md",
 )
 
@@ -71,6 +79,9 @@ def corpus_table() -> str:
 TABLES = {
     **encoder_tables.TABLES,
     **ingest_tables.TABLES,
+    **retrieval_tables.TABLES,
+    **clustering_tables.TABLES,
+    **search_tables.TABLES,
     "sts": sts_table,
     "corpus": corpus_table,
     "long_text": long_text_table,

@@ -8,17 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from embedder.canary import check_canary
 from embedder.errors import CanaryDrift, EmbedderError
 from flows import encoders
 from flows.errors import FlowError
+from flows.relevance_file import RELEVANCE, RelevanceFile
 from flows.session import encoder_of
 from flows.settings import Settings
 from flows.state import state_folder
@@ -27,11 +26,10 @@ from search import filter_syntax, relevance
 from search.collection_schema import CollectionSchema
 from search.collections import encoder_name, open_or_adopt, require_fingerprint
 from search.errors import CollectionNotFound, EncoderUnavailable
-from search.filters import Filter, of_kind
+from search.filters import Filter
 from search.hybrid import Mode
 from search.more_like_this import similar
 from search.query_cache import QueryCache
-from search.records import KIND_CHUNK
 from search.relevance import Chance
 from search.service import SearchResult, search
 from search.stores.contract import Collection
@@ -39,8 +37,6 @@ from search.stores.contract import Collection
 if TYPE_CHECKING:
     from embedder.specification import EncoderSpecification
 
-RELEVANCE: Final = "relevance.json"
-"""What meaningless queries find, in the collection's state folder."""
 TRIAL: Final = 8
 """Queries encoded to see how long all would take."""
 MEASURING_SECONDS: Final = 10.0
@@ -129,6 +125,7 @@ class Searching:
     encoder: CollectionEncoder
     schema: CollectionSchema
     cache: QueryCache
+    measured: RelevanceFile
 
     def where(self, expressions: Sequence[str]) -> Filter:
         """Filters as people write them.
@@ -165,22 +162,16 @@ class Searching:
     def similar(self, **how: Any) -> SearchResult:
         """More like examples; see `search.more_like_this.similar`."""
         return similar(
-            self.collection, encoder=self.encoder, chance=self._known(), cache=self.cache, **how
+            self.collection,
+            encoder=self.encoder,
+            chance=self.measured.known(),
+            cache=self.cache,
+            **how,
         )
-
-    def _known(self) -> Chance | None:
-        """What was measured, if it still tells about the collection."""
-        try:
-            text = self._file.read_text(encoding="utf-8")
-            known = Chance.model_validate_json(text)
-        except (OSError, ValidationError, UnicodeDecodeError):
-            return None  # there is none, or not whole: it is measured again
-        chunks = self.collection.count(of_kind(KIND_CHUNK))
-        return known if known.fits(self.collection, chunks=chunks) else None
 
     def _chance(self, query: str, *, calibrate: bool) -> Chance | None:
         """What meaningless queries find: known, or measured now if that is quick or wanted."""
-        known = None if calibrate else self._known()
+        known = None if calibrate else self.measured.known()
         if known is not None or not query.strip():
             return known
         try:
@@ -195,21 +186,8 @@ class Searching:
         except EncoderUnavailable:
             return None
         if found is not None:
-            self._write(found)
+            self.measured.write(found)
         return found
-
-    def _write(self, found: Chance) -> None:
-        temporary = self._file.with_suffix(".partial")
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(found.model_dump_json(), encoding="utf-8")
-            temporary.replace(self._file)
-        except OSError:
-            temporary.unlink(missing_ok=True)  # it is measured again next time
-
-    @property
-    def _file(self) -> Path:
-        return state_folder(self.store) / self.name / RELEVANCE
 
 
 @contextmanager
@@ -238,4 +216,7 @@ def searching(settings: Settings) -> Iterator[Searching]:
             encoder,
             CollectionSchema(collection),
             QueryCache(),
+            RelevanceFile(
+                state_folder(settings.store) / settings.collection / RELEVANCE, collection
+            ),
         )

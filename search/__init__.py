@@ -1,5 +1,7 @@
 """Qdrant collections searched by vectors and by words.
 
+    import contextlib
+
     from search import open_store, search
 
     with contextlib.closing(open_store(".sextant")) as store:

@@ -2,8 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from search.deadline import Deadline
 from search.errors import EncoderUnavailable, WordsMissing
 from search.examples import Examples, aim
 from search.filters import Filter
+from search.findings import Finding
 from search.grouping import Group
 from search.hybrid import Candidate, Mode
 from search.options import SearchOptions
@@ -85,32 +87,47 @@ def find(
     options: SearchOptions,
     count: int,
 ) -> list[Candidate]:
-    """Candidates of each side, as one list."""
-    group = grouping.by_document if by_document else grouping.by_chunk
-    dense: list[Group] = []
-    worded: list[Group] = []
+    """Candidates of each side, as one list, without their payloads."""
+    queries: dict[Mode, npt.NDArray[np.float32] | str] = {}
+    if vector is not None:
+        queries["dense"] = vector
+    if answer.mode != "dense":
+        queries["lexical"] = text
     with answer.stage("search"):
-        if vector is not None:
-            with answer.stage("dense"):
-                dense = group(
-                    lambda most, wanted: collection.search(vector, limit=most, where=wanted),
-                    limit=count,
-                    where=where,
-                )
-        if answer.mode != "dense":
-            with answer.stage("lexical"):
-                worded = group(
-                    lambda most, wanted: collection.search_words(text, limit=most, where=wanted),
-                    limit=count,
-                    where=where,
-                )
-                if not worded:
-                    _require_words(collection, answer)
+        found = _groups(collection, queries, where=where, by_document=by_document, count=count)
+        dense, worded = found.get("dense", []), found.get("lexical", [])
+        if answer.mode != "dense" and not worded:
+            _require_words(collection, answer)
         if answer.mode == "dense":
             return hybrid.alone(dense, "dense")
         if answer.mode == "lexical":
             return hybrid.alone(worded, "lexical")
         return hybrid.fuse(dense, worded, options.fusion)
+
+
+def _groups(
+    collection: Collection,
+    queries: Mapping[Mode, npt.NDArray[np.float32] | str],
+    *,
+    where: Filter | None,
+    by_document: bool,
+    count: int,
+) -> dict[Mode, list[Group]]:
+    """The best documents, or chunks, of each side; in one exchange with the store, as a rule."""
+    group = grouping.by_document if by_document else grouping.by_chunk
+    first = collection.rank(
+        list(queries.values()),
+        limit=grouping.first_count(count, by_document=by_document),
+        where=where,
+    )
+    groups = {}
+    for (side, query), found in zip(queries.items(), first, strict=True):
+
+        def fetch(most: int, wanted: Filter, query: Any = query) -> list[Finding]:
+            return collection.rank([query], limit=most, where=wanted)[0]
+
+        groups[side] = group(fetch, limit=count, where=where, first=found)
+    return groups
 
 
 def _require_words(collection: Collection, answer: Answer) -> None:
@@ -158,7 +175,7 @@ def arrange(
 
 
 def fetched(collection: Collection, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates of a cursor with their payloads, without those that are gone."""
+    """Candidates with their payloads, without those that are gone."""
     found = {one.id: one for one in collection.retrieve([one.record.id for one in candidates])}
     kept = [one for one in candidates if one.record.id in found]
     for one in kept:

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from search.hybrid import Candidate
-from search.records import PAGE_CONTENT
 
 Vectors = Mapping[str, npt.NDArray[np.float32]]
 """Unit vectors by chunk id, each of shape (D,)."""
@@ -31,17 +30,16 @@ def fold(
     """
     kept: list[Candidate] = []
     folded: dict[str, list[str]] = {}
-    by_text: dict[str, str] = {}
+    by_text: dict[bytes, str] = {}
     matrix_KD: list[npt.NDArray[np.float32]] = []
     for one in candidates:
         identifier = one.record.id
-        text = " ".join(str(one.record.payload.get(PAGE_CONTENT, "")).split())
-        twin = by_text.setdefault(text, identifier)
+        twin = by_text.setdefault(one.text_key, identifier)
         if twin == identifier and vectors is not None and matrix_KD:
             similarity_K = np.stack(matrix_KD) @ vectors[identifier]
             nearest = int(similarity_K.argmax())
             if similarity_K[nearest] >= cosine:
-                twin = by_text[text] = kept[nearest].record.id
+                twin = by_text[one.text_key] = kept[nearest].record.id
         if twin != identifier:
             folded.setdefault(twin, []).append(identifier)
             continue

@@ -2,6 +2,12 @@
 
 Sentences are encoded as queries are. Finding one of six sentences by a paraphrase (150 pairs of
 STS-B dev, starter) succeeds as often so as with the documents' prompt: 97.3 % both.
+
+Encoding sentences is what a search spends most of its time on, so that of a page's only
+`MAX_ENCODED` are. Of a hit with more than its share, those are chosen that have most of the query's
+words, then the first. Three of a hit's 5.4 sentences, on average, hold the one that is nearest of
+all in 89 of 100 hits, and one that is .006 further by cosine in the mean (46 relevant documents of
+CISI, starter); two do in 78.
 """
 
 import re
@@ -17,6 +23,8 @@ from search.records import Evidence
 
 MAX_SENTENCES: Final = 64
 """Of one hit; what comes after is not looked at."""
+MAX_ENCODED: Final = 32
+"""Of all hits of a page together; each hit has one at least."""
 SHORTEST: Final = 12
 """Fewer characters are no sentence by themselves, and are joined with what follows."""
 
@@ -46,7 +54,10 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def by_vectors(
-    texts: Sequence[str], query_D: npt.NDArray[np.float32], encoder: QueryEncoder
+    texts: Sequence[str],
+    query_D: npt.NDArray[np.float32],
+    encoder: QueryEncoder,
+    terms: Sequence[int] = (),
 ) -> list[Evidence | None]:
     """The sentence nearest to the query in each text; None for a text without any.
 
@@ -54,8 +65,11 @@ def by_vectors(
         texts: Of hits.
         query_D: The query's unit vector, float32 of shape (D,).
         encoder: The one that made it; all sentences go to it in one call.
+        terms: The query's, of `lexical.query_terms`: by them sentences are chosen where there are
+            too many to encode all.
     """
-    spans = [sentences(text) for text in texts]
+    share = max(1, MAX_ENCODED // max(1, len(texts)))
+    spans = [_promising(text, share, terms) for text in texts]
     flat = [
         text[start:end] for text, found in zip(texts, spans, strict=True) for start, end in found
     ]
@@ -67,6 +81,18 @@ def by_vectors(
         _best([(score[text[start:end]], start, end) for start, end in found])
         for text, found in zip(texts, spans, strict=True)
     ]
+
+
+def _promising(text: str, count: int, terms: Sequence[int]) -> list[tuple[int, int]]:
+    """At most so many sentences of a text, those with most of the terms, in the text's order."""
+    spans = sentences(text)
+    if len(spans) <= count:
+        return spans
+    wanted = set(terms)
+    shared = {
+        span: len(wanted.intersection(lexical.query_terms(text[slice(*span)]))) for span in spans
+    }
+    return sorted(sorted(spans, key=lambda span: (-shared[span], span))[:count])
 
 
 def by_words(texts: Sequence[str], terms: Sequence[int]) -> list[Evidence | None]:

@@ -1,18 +1,18 @@
 """Chunks in groups: the best of each document, and how many more of it were found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from search.filters import Filter, Match
-from search.records import METADATA, Record
+from search.findings import DOC_ID_PATH, Finding
 
 OVERFETCH: Final = 2
 """Chunks fetched per document wanted, at first: each fetched costs time, and few are in vain."""
 MAX_FETCH: Final = 10_000
-DOC_ID: Final = f"{METADATA}.doc_id"
+DOC_ID: Final = DOC_ID_PATH
 
-Fetch: TypeAlias = Callable[[int, Filter], list[Record]]
+Fetch: TypeAlias = Callable[[int, Filter], Sequence[Finding]]
 """Gets the best chunks that match, at most so many, ordered by (score descending, id)."""
 
 
@@ -22,12 +22,23 @@ class Group:
 
     key: str
     """The document's id; the chunk's where chunks are not grouped."""
-    best: Record
+    best: Finding
     ids: set[str] = field(default_factory=set)
     """Of its chunks that were fetched, the best one included."""
 
 
-def by_document(fetch: Fetch, *, limit: int, where: Filter | None = None) -> list[Group]:
+def first_count(limit: int, *, by_document: bool) -> int:
+    """How many chunks the first round of `by_document` or `by_chunk` asks for."""
+    return min(limit * OVERFETCH, MAX_FETCH) if by_document else limit
+
+
+def by_document(
+    fetch: Fetch,
+    *,
+    limit: int,
+    where: Filter | None = None,
+    first: Sequence[Finding] | None = None,
+) -> list[Group]:
     """The best chunk of each of the `limit` best documents, by (score descending, id).
 
     More chunks than documents are fetched; while documents are missing, those found are excluded
@@ -38,22 +49,33 @@ def by_document(fetch: Fetch, *, limit: int, where: Filter | None = None) -> lis
         fetch: One way of finding chunks.
         limit: How many documents.
         where: Which chunks may be found at all.
+        first: What the first round found, if it was asked for already: `first_count` chunks.
     """
     groups: dict[str, Group] = {}
     wanted = where or Filter()
-    count = min(limit * OVERFETCH, MAX_FETCH)
+    count = first_count(limit, by_document=True)
+    found = fetch(count, wanted) if first is None else first
     while True:
-        records = fetch(count, wanted)
-        for record in records:
-            key = record.payload[METADATA]["doc_id"]
-            groups.setdefault(key, Group(key, record)).ids.add(record.id)
-        if len(groups) >= limit or len(records) < count:
+        for one in found:
+            group = groups.get(one.doc_id)
+            if group is None:
+                group = groups[one.doc_id] = Group(one.doc_id, one)
+            group.ids.add(one.id)
+        if len(groups) >= limit or len(found) < count:
             return list(groups.values())[:limit]
-        found = Filter(must_not=(Match(key=DOC_ID, values=tuple(groups)),))
-        wanted = (where or Filter()) & found
+        known = Filter(must_not=(Match(key=DOC_ID, values=tuple(groups)),))
+        wanted = (where or Filter()) & known
         count = min(count * 2, MAX_FETCH)  # a few long documents crowd the top
+        found = fetch(count, wanted)
 
 
-def by_chunk(fetch: Fetch, *, limit: int, where: Filter | None = None) -> list[Group]:
-    """The `limit` best chunks, each for itself."""
-    return [Group(one.id, one, {one.id}) for one in fetch(limit, where or Filter())]
+def by_chunk(
+    fetch: Fetch,
+    *,
+    limit: int,
+    where: Filter | None = None,
+    first: Sequence[Finding] | None = None,
+) -> list[Group]:
+    """The `limit` best chunks, each for itself; arguments as for `by_document`."""
+    found = fetch(limit, where or Filter()) if first is None else first
+    return [Group(one.id, one, {one.id}) for one in found]

@@ -47,6 +47,7 @@ class Candidate:
     key: str
     """What it was grouped by."""
     record: Record
+    """Without its payload, until it is to be shown."""
     score: float
     """What it is ordered by: a cosine, a BM25 score, or a fused one."""
     dense_rank: int | None = None
@@ -55,6 +56,8 @@ class Candidate:
     lexical_rank: int | None = None
     lexical_score: float | None = None
     """BM25 of the group's best chunk by words."""
+    text_key: bytes = b""
+    """Equal for equal texts; see `search.findings`."""
     more: int = 0
     """Further chunks of the group among those that were looked at."""
 
@@ -63,8 +66,14 @@ def alone(groups: Sequence[Group], side: Literal["dense", "lexical"]) -> list[Ca
     """One ranking as it is."""
     candidates = []
     for rank, group in enumerate(groups, start=1):
-        score = _score(group)
-        one = Candidate(key=group.key, record=group.best, score=score, more=len(group.ids) - 1)
+        best, score = group.best, group.best.score
+        one = Candidate(
+            key=group.key,
+            record=Record(id=best.id, payload={}, score=score),
+            score=score,
+            text_key=best.text_key,
+            more=len(group.ids) - 1,
+        )
         if side == "dense":
             one.dense_rank, one.dense_score = rank, score
         else:
@@ -100,7 +109,7 @@ def fuse(
             other.lexical_rank, other.lexical_score = one.lexical_rank, one.lexical_score
             other.more = len(ids[one.key] | group.ids) - 1
             if parts[1][one.key] >= parts[0][one.key]:
-                other.record = one.record
+                other.record, other.text_key = one.record, one.text_key
     for one in found.values():
         one.score = sum(part.get(one.key, 0.0) for part in parts)
     return sorted(found.values(), key=lambda one: (-one.score, one.record.id))
@@ -109,17 +118,11 @@ def fuse(
 def _values(groups: Sequence[Group], fusion: Fusion) -> list[float]:
     if fusion.method == "rrf":
         return [1 / (fusion.k + rank) for rank in range(1, len(groups) + 1)]
-    scores = [_score(group) for group in groups]
+    scores = [group.best.score for group in groups]
     if not scores:
         return []
     low, high = min(scores), max(scores)
     return [(score - low) / (high - low) if high > low else 1.0 for score in scores]
-
-
-def _score(group: Group) -> float:
-    if group.best.score is None:
-        raise TypeError(f"record {group.best.id} has no score; expected the result of a search")
-    return group.best.score
 
 
 def as_mode(name: str) -> Mode:

@@ -62,14 +62,34 @@ def marks(text: str, terms: Sequence[int]) -> Iterator[tuple[int, int]]:
         Start and end. In a script without spaces a whole run of letters is one mark.
     """
     wanted = frozenset(terms)
-    for word in _WORD.finditer(text):
-        if not wanted.isdisjoint(_terms_of_word(word[0])):
-            yield word.span()
+    spans: list[tuple[int, int]] = []
+    # each different word is looked up once, and then those that were asked for are found again
+    for word in set(_WORD.findall(text)):
+        if not wanted.isdisjoint(_terms_of_word(word)):
+            spans += _occurrences(text, word)
+    yield from sorted(spans)
 
 
 def is_unspaced(text: str) -> bool:
     """Whether a text has letters of a script that puts no spaces between words."""
     return _UNSPACED.search(text) is not None
+
+
+def _occurrences(text: str, word: str) -> Iterator[tuple[int, int]]:
+    """Where a word stands that is not part of a longer one."""
+    end = 0
+    while (start := text.find(word, end)) >= 0:
+        end = start + len(word)
+        is_whole = not (start and _is_letter(text[start - 1])) and not _is_letter(
+            text[end : end + 1]
+        )
+        if is_whole:
+            yield start, end
+
+
+def _is_letter(character: str) -> bool:
+    """Whether a character is one of those that `_WORD` is made of."""
+    return _WORD.match(character) is not None
 
 
 @lru_cache(maxsize=65_536)

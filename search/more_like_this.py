@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from search import diversity, grouping, hybrid
+from search.candidates import fetched
 from search.collections import require_fingerprint
 from search.errors import InvalidRequest
 from search.examples import Examples, aim, chunks_of, documents_of
@@ -73,9 +74,9 @@ def similar(
     target = aim(collection, vector, examples)
     own = [one for name in like for one in chunks_of(collection, name)]
     searching = time.perf_counter()
-    fetch: Fetch = lambda most, wanted: collection.search(  # noqa: E731 - it is passed on
-        target, limit=most, where=wanted
-    )
+    fetch: Fetch = lambda most, wanted: collection.rank(  # noqa: E731 - it is passed on
+        [target], limit=most, where=wanted
+    )[0]
     if by_document:
         groups = grouping.by_document(fetch, limit=limit, where=_outside(where, own))
     else:
@@ -86,6 +87,9 @@ def similar(
         ]
     candidates, folded = diversity.fold(hybrid.alone(groups, "dense"), None)
     timings["search"] = (time.perf_counter() - searching) * 1e3
+    fetching = time.perf_counter()
+    candidates = fetched(collection, candidates)
+    timings["fetch"] = (time.perf_counter() - fetching) * 1e3
     timings["total"] = (time.perf_counter() - began) * 1e3
     return SearchResult(
         query=text or "",

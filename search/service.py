@@ -15,6 +15,7 @@ from search.deadline import Deadline
 from search.errors import InvalidRequest
 from search.examples import Examples
 from search.filters import Filter
+from search.findings import Finding
 from search.grouping import DOC_ID as DOC_ID
 from search.hits import make_hit
 from search.hybrid import Candidate, Mode
@@ -25,7 +26,7 @@ from search.options import check_limit as check_limit
 from search.options import check_query as check_query
 from search.protocols import QueryEncoder
 from search.query_cache import QueryCache
-from search.records import Hit, Record
+from search.records import METADATA, Hit, Record
 from search.relevance import MOST_WORDS, NOTHING_GOOD, Chance
 from search.stores.contract import Collection
 
@@ -124,9 +125,8 @@ def search(
         )  # fmt: skip
         candidates, folded = arrange(collection, candidates, options, limit, deadline, answer)
     chosen, rest = candidates[:limit], candidates[limit:]
-    if cursor is not None:
-        with answer.stage("search"):
-            chosen = fetched(collection, chosen)
+    with answer.stage("fetch"):
+        chosen = fetched(collection, chosen)
     hits = [
         make_hit(one, rank, folded=folded.get(one.record.id, ()), chance=chance, terms=terms)
         for rank, one in enumerate(chosen, start=shown + 1)
@@ -163,12 +163,17 @@ def best_per_document(
         limit: How many documents.
         where: Which chunks may be found at all.
     """
-    groups = grouping.by_document(
-        lambda count, wanted: collection.search(vector, limit=count, where=wanted),
-        limit=limit,
-        where=where,
-    )
-    return [group.best for group in groups]
+    records: dict[str, Record] = {}
+
+    def fetch(count: int, wanted: Filter) -> list[Finding]:
+        found = collection.search(vector, limit=count, where=wanted)
+        records.update({one.id: one for one in found})
+        return [
+            Finding(one.id, one.score or 0.0, one.payload[METADATA]["doc_id"], b"") for one in found
+        ]
+
+    groups = grouping.by_document(fetch, limit=limit, where=where)
+    return [records[group.best.id] for group in groups]
 
 
 def _with_evidence(
@@ -183,7 +188,7 @@ def _with_evidence(
     if vector is None or encoder is None:
         found = evidence.by_words(texts, terms)
     else:
-        found = evidence.by_vectors(texts, vector, encoder)
+        found = evidence.by_vectors(texts, vector, encoder, terms)
     return [replace(hit, evidence=one) for hit, one in zip(hits, found, strict=True)]
 
 

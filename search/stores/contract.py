@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from search.filters import Filter, IndexKind
+from search.findings import Finding
 from search.records import Point, Record
 
 SCHEMA_VERSION = 1
@@ -128,6 +129,20 @@ class Collection(Protocol):
         """The `limit` chunks whose words answer best (BM25), ordered by (score descending, id).
 
         Words are read as `search.lexical` says; a chunk that has none of them is not found.
+        """
+        ...
+
+    def rank(
+        self,
+        queries: Sequence[npt.NDArray[np.float32] | str],
+        *,
+        limit: int,
+        where: Filter | None = None,
+    ) -> list[list[Finding]]:
+        """What `search` (a vector) and `search_words` (a text) find, for each query in turn.
+
+        The same chunks in the same order, without payloads: one exchange with the engine, and
+        much less to carry. `retrieve` has the payloads of those that are to be shown.
         """
         ...
 

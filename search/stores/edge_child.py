@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -19,6 +19,8 @@ from search.stores.edge_wire import Done, Failed, Request
 
 STOP_SECONDS: Final = 30.0
 TICK_SECONDS: Final = 1.0
+BUFFER_BYTES: Final = 131_072
+"""Of the socket: several requests are sent before the first answer is read."""
 
 
 class WorkerDiedError(Exception):
@@ -49,6 +51,9 @@ class Worker:
         # The engine's panics go to standard error; a pipe that nobody reads would block it.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `stop`
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no outside input
                 [
@@ -94,23 +99,56 @@ class Worker:
             WorkerDiedError: the process ended, or was killed for not answering in time. It is also
                 killed if this thread is interrupted: its answer would be taken for the next one's.
         """
-        message = ForkingPickler.dumps(request)
+        message = message_of(request)
         if request.grows:
             self._room.require(len(message))
         elif request.essential:
             self._room.give_way()
-        try:
+        with self._watching():
             self._connection.send_bytes(message)
-            if not self._wait(timeout_seconds, waiting):
-                self.kill()
-                raise WorkerDiedError(f"gave no answer in {timeout_seconds:g} s and was killed")
-            return cast("Done | Failed", self._connection.recv())
+            return self._reply(timeout_seconds, waiting)
+
+    def ask_all(
+        self,
+        messages: Sequence[bytes],
+        timeouts_seconds: Sequence[float],
+        answered: Callable[[int, Done | Failed], None],
+    ) -> None:
+        """Send requests that write nothing, then wait for the answers, which come in their order.
+
+        Args:
+            messages: Of `message_of`; so few bytes that they are sent whether or not they are read.
+            timeouts_seconds: How long to wait for each, once those before it are answered.
+            answered: Called with the number of each request and its answer.
+
+        Raises:
+            WorkerDiedError: see `ask`; what was answered before it is.
+        """
+        with self._watching():
+            for message in messages:
+                self._connection.send_bytes(message)
+            for number, timeout_seconds in enumerate(timeouts_seconds):
+                answered(number, self._reply(timeout_seconds, None))
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Whatever goes wrong inside ends the process: nobody can tell which answer comes next."""
+        try:
+            yield
         except (EOFError, OSError):
             self.kill(grace_seconds=1.0)
             raise self._death() from None
         except BaseException:
             self.kill()
             raise
+
+    def _reply(
+        self, timeout_seconds: float | None, waiting: Callable[[], None] | None
+    ) -> Done | Failed:
+        if not self._wait(timeout_seconds, waiting):
+            self.kill()
+            raise WorkerDiedError(f"gave no answer in {timeout_seconds:g} s and was killed")
+        return cast("Done | Failed", self._connection.recv())
 
     def _wait(self, timeout_seconds: float | None, waiting: Callable[[], None] | None) -> bool:
         if waiting is None:
@@ -157,6 +195,11 @@ class Worker:
             said_full=said_full,
             by_bus_error=-code == signal.SIGBUS,
         )
+
+
+def message_of(request: Request[Any]) -> bytes:
+    """A request as it is sent."""
+    return bytes(ForkingPickler.dumps(request))
 
 
 def _environment() -> dict[str, str]:

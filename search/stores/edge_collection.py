@@ -22,6 +22,7 @@ from search.filters import (
     TimeRange,
     of_kind,
 )
+from search.findings import Finding
 from search.records import KIND_CHUNK, METADATA, Payload, Point, Record
 from search.stores import edge_wire, filter_checks, validation
 from search.stores.contract import Manifest, Status
@@ -38,6 +39,7 @@ from search.stores.edge_wire import (
     Index,
     Merge,
     Optimize,
+    Rank,
     Retrieve,
     Row,
     Scroll,
@@ -148,6 +150,27 @@ class EdgeCollection:
         conditions = _conditions(filter_checks.check_filter(where))
         request = SearchWords(query=checked, limit=limit, conditions=conditions)
         return [_record(row) for row in self._engine.read(request, timeout_seconds=READ_SECONDS)]
+
+    def rank(
+        self,
+        queries: Sequence[npt.NDArray[np.float32] | str],
+        *,
+        limit: int,
+        where: Filter | None = None,
+    ) -> list[list[Finding]]:
+        """What `search` and `search_words` find for each query, without payloads."""
+        checked = tuple(
+            filter_checks.check_words(query, limit=limit)
+            if isinstance(query, str)
+            else validation.check_query(
+                query, dimension=self._manifest.dimension, limit=limit
+            ).tobytes()
+            for query in queries
+        )
+        conditions = _conditions(filter_checks.check_filter(where))
+        request = Rank(queries=checked, limit=limit, conditions=conditions)
+        found = self._engine.read(request, timeout_seconds=READ_SECONDS)
+        return [[Finding(*row) for row in rows] for rows in found]
 
     def facet(
         self, key: str, *, limit: int, where: Filter | None = None

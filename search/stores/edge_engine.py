@@ -1,16 +1,17 @@
 """An open shard that answers the requests of `edge_wire`."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import qdrant_edge as qdrant
 
-from search import lexical
+from search import findings, lexical
 from search.stores import edge_shard, ties
 from search.stores.edge_conditions import to_filter
+from search.stores.edge_known import KnownChunks
 from search.stores.edge_wire import (
     Count,
     CountIndexed,
@@ -22,6 +23,9 @@ from search.stores.edge_wire import (
     Layout,
     Merge,
     Optimize,
+    Payload,
+    Rank,
+    RankedRow,
     RefusedError,
     Request,
     Retrieve,
@@ -39,6 +43,7 @@ OVERSAMPLING: Final = 2.0
 
 _RESCORED: Final = qdrant.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
 _EXACT: Final = qdrant.QuantizationSearchParams(ignore=True)
+_FINDING: Final = qdrant.PayloadSelector.Include(list(findings.PATHS))
 
 
 class Engine:
@@ -51,6 +56,7 @@ class Engine:
         self._layout = layout
         self._index_from: int | None = None
         self._is_open = True
+        self._known = KnownChunks(self._payloads)
 
     @property
     def is_open(self) -> bool:
@@ -76,6 +82,8 @@ class Engine:
                 return self._search(request)
             case SearchWords():
                 return self._search_words(request)
+            case Rank():
+                return self._rank(request)
             case Facet():
                 return self._facet(request)
             case Index(path=path, kind=kind):
@@ -126,6 +134,7 @@ class Engine:
     def _write(self, operations: Iterable[qdrant.UpdateOperation], *, flush: bool = True) -> None:
         # `update` does not reach the disk by itself; one that raises may stay half in the log
         # and be replayed at the next load, unless it is flushed as well.
+        self._known.forget()
         try:
             for operation in operations:
                 self._shard.update(operation)
@@ -145,36 +154,71 @@ class Engine:
                 yield qdrant.UpdateOperation.set_payload(present, payload, key=request.key)
 
     def _search(self, request: Search) -> list[Row]:
-        query = qdrant.Query.Nearest(array("f", request.vector).tolist(), using=edge_shard.DENSE)
-        parameters = qdrant.SearchParams(
-            exact=request.exact,
-            hnsw_ef=HNSW_EF,
-            quantization=_EXACT if request.exact else _RESCORED,
+        selected = to_filter(request.conditions)
+        return self._rows(
+            self._nearest(request.vector, request.limit, selected, exact=request.exact)
         )
-        return self._best(request, query, parameters)
 
     def _search_words(self, request: SearchWords) -> list[Row]:
-        terms = lexical.query_terms(request.query)
-        if not terms:
-            return []
-        vector = qdrant.SparseVector(terms, [1.0] * len(terms))
-        return self._best(request, qdrant.Query.Nearest(vector, using=lexical.BM25), None)
-
-    def _best(
-        self,
-        request: Search | SearchWords,
-        query: qdrant.Query,
-        parameters: qdrant.SearchParams | None,
-    ) -> list[Row]:
         selected = to_filter(request.conditions)
+        return self._rows(self._nearest(request.query, request.limit, selected))
 
-        def fetch(limit: int) -> list[ties.Scored]:
-            found = self._shard.query(
-                qdrant.QueryRequest(limit=limit, query=query, filter=selected, params=parameters)
+    def _rank(self, request: Rank) -> list[list[RankedRow]]:
+        selected = to_filter(request.conditions)
+        points: dict[UUID, None] = {}
+        found = [
+            self._nearest(query, request.limit, selected, points=points)
+            for query in request.queries
+        ]
+        known = self._known.look_up(points)
+        return [
+            [(one, score, *known[one][1:]) for one, score in best if one in known] for best in found
+        ]
+
+    def _payloads(self, ids: list[UUID]) -> Iterator[tuple[UUID, Payload]]:
+        wanted: list[Any] = list(ids)
+        for record in self._shard.retrieve(wanted, _FINDING, False):
+            yield _uuid(record.id), record.payload or {}
+
+    def _nearest(
+        self,
+        query: bytes | str,
+        limit: int,
+        selected: qdrant.Filter | None,
+        *,
+        exact: bool = False,
+        points: dict[UUID, None] | None = None,
+    ) -> list[ties.Scored]:
+        """The best points for a vector or words, ordered by (score descending, id).
+
+        All that were looked at are put into `points`.
+        """
+        parameters = None
+        if isinstance(query, str):
+            terms = lexical.query_terms(query)
+            if not terms:
+                return []
+            words = qdrant.SparseVector(terms, [1.0] * len(terms))
+            nearest = qdrant.Query.Nearest(words, using=lexical.BM25)
+        else:
+            vector = array("f", query).tolist()
+            nearest = qdrant.Query.Nearest(vector, using=edge_shard.DENSE)
+            parameters = qdrant.SearchParams(
+                exact=exact, hnsw_ef=HNSW_EF, quantization=_EXACT if exact else _RESCORED
             )
-            return [(str(point.id), point.score) for point in found]
 
-        best = ties.nearest(fetch, request.limit)
+        def fetch(count: int) -> list[ties.Scored]:
+            found = self._shard.query(
+                qdrant.QueryRequest(limit=count, query=nearest, filter=selected, params=parameters)
+            )
+            scored = [(_uuid(point.id), point.score) for point in found]
+            if points is not None:
+                points.update(dict.fromkeys(identifier for identifier, _ in scored))
+            return [(self._known.name(identifier), score) for identifier, score in scored]
+
+        return ties.nearest(fetch, limit)
+
+    def _rows(self, best: list[ties.Scored]) -> list[Row]:
         rows = self._retrieve([identifier for identifier, _ in best], with_vectors=False)
         payloads = {identifier: payload for identifier, payload, _, _ in rows}
         return [(identifier, payloads[identifier], None, score) for identifier, score in best]
@@ -236,11 +280,17 @@ def _names(with_vectors: bool) -> bool | list[str]:
     return [edge_shard.DENSE] if with_vectors else False
 
 
+def _uuid(identifier: Any) -> UUID:
+    """A point's id, which the engine may have as a number or a text as well."""
+    if isinstance(identifier, UUID):
+        return identifier
+    return UUID(int=identifier) if isinstance(identifier, int) else UUID(identifier)
+
+
 def _row(record: qdrant.Record) -> Row:
     vector: Any = record.vector.get(edge_shard.DENSE) if isinstance(record.vector, dict) else None
-    identifier = record.id if isinstance(record.id, UUID | str) else UUID(int=record.id)
     return (
-        str(identifier),
+        str(_uuid(record.id)),
         record.payload or {},
         None if vector is None else array("f", vector).tobytes(),
         None,

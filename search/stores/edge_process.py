@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
@@ -16,7 +16,8 @@ from search.errors import (
     StoreInUse,
     StoreUnavailable,
 )
-from search.stores.edge_child import STOP_SECONDS, Worker, WorkerDiedError
+from search.stores.edge_child import STOP_SECONDS, Worker, WorkerDiedError, message_of
+from search.stores.edge_reads import Read, ReadQueue
 from search.stores.edge_room import Room
 from search.stores.edge_wire import Done, Failed, Failure, Open, Owner, Request
 
@@ -35,7 +36,7 @@ _ERRORS: Final[dict[Failure, type[SearchError]]] = {
 
 
 class EngineProcess:
-    """The engine of one open collection: requests go in from any thread, one at a time.
+    """The engine of one open collection: requests go in from any thread, writes one at a time.
 
     A worker that died is started again: by the next request, and within a read that it failed.
     A write that it failed is reported, not repeated: its caller knows what else has to happen.
@@ -52,6 +53,7 @@ class EngineProcess:
         self.room: Final = Room(Path(reopening.folder).parent, name)
         self._reopening = reopening
         self._lock = threading.Lock()
+        self._reads = ReadQueue()
         self._closed = False
         self._worker = self._start(opening)
 
@@ -66,17 +68,14 @@ class EngineProcess:
         return self._closed
 
     def read(self, request: Request[Reply], *, timeout_seconds: float) -> Reply:
-        """Ask for something; once more with a new worker if the first one dies over it."""
+        """Ask for something; once more with a new worker if the first one dies over it.
+
+        Reads of several threads go together. When the worker dies over some, each is asked again
+        by itself, so that the one at fault fails alone.
+        """
         self._refuse_fork()
-        with self._lock:
-            try:
-                return self._ask(request, timeout_seconds)
-            except WorkerDiedError:
-                pass
-            try:
-                return self._ask(request, timeout_seconds)
-            except WorkerDiedError as death:
-                self._report(request, death, "it died again after a restart")
+        read = Read(request, message_of(request), timeout_seconds)
+        return cast("Reply", self._reads.ask(read, self._exchange))
 
     def write(
         self,
@@ -112,21 +111,68 @@ class EngineProcess:
                 self._closed = True
                 self._finalizer()
 
+    def _exchange(self, reads: Sequence[Read]) -> None:
+        with self._lock:
+            try:
+                self._ask_together(reads)
+            except WorkerDiedError:
+                pass
+            except SearchError as error:  # closed, or no new worker is to be had
+                for read in reads:
+                    if not read.is_answered:
+                        read.fail(type(error)(*error.args))  # each thread raises its own
+            for read in reads:
+                if not read.is_answered:
+                    self._ask_again(read)
+
+    def _ask_together(self, reads: Sequence[Read]) -> None:
+        self._require_worker()
+
+        def answered(number: int, reply: Done | Failed) -> None:
+            self._settle(reads[number], reply)
+
+        self._worker.ask_all(
+            [read.message for read in reads], [read.timeout_seconds for read in reads], answered
+        )
+
+    def _ask_again(self, read: Read) -> None:
+        try:
+            read.answer(self._ask(read.request, read.timeout_seconds))
+        except WorkerDiedError as death:
+            try:
+                self._report(read.request, death, "it died again after a restart")
+            except SearchError as error:
+                read.fail(error)
+        except SearchError as error:
+            read.fail(error)
+
+    def _settle(self, read: Read, reply: Done | Failed) -> None:
+        try:
+            read.answer(self._checked(reply))
+        except SearchError as error:
+            read.fail(error)
+
     def _ask(
         self,
         request: Request[Reply],
         timeout_seconds: float | None,
         waiting: Callable[[], None] | None = None,
     ) -> Reply:
+        self._require_worker()
+        return cast("Reply", self._checked(self._worker.ask(request, timeout_seconds, waiting)))
+
+    def _require_worker(self) -> None:
         if self._closed:
             raise StoreUnavailable(f"collection {self._name!r} is closed; open it again")
         if not self._worker.is_alive():
             self._finalizer()
             self._worker = self._start(self._reopening)
-        reply = self._worker.ask(request, timeout_seconds, waiting)
+
+    def _checked(self, reply: Done | Failed) -> Any:
+        """An answer's value, the worker ended if it is fatal."""
         if isinstance(reply, Failed) and reply.fatal:
             self._worker.kill(grace_seconds=STOP_SECONDS)
-        return cast("Reply", self._value(reply))
+        return self._value(reply)
 
     def _refuse_fork(self) -> None:
         # before the lock: in a forked child it may be held for ever

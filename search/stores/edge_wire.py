@@ -17,6 +17,9 @@ Equals: TypeAlias = tuple[str, tuple[str | int, ...]]
 Row: TypeAlias = tuple[str, Payload, bytes | None, float | None]
 """A point that was read: id, payload, vector, score."""
 
+RankedRow: TypeAlias = tuple[str, float, str, bytes]
+"""A point that was found: the fields of `search.findings.Finding`."""
+
 Failure: TypeAlias = Literal["exists", "not_found", "in_use", "occupied", "full", "unavailable"]
 
 
@@ -182,6 +185,18 @@ class SearchWords(Request[list[Row]]):
     """The points whose words answer best, ordered by (score descending, id)."""
 
     query: str
+    limit: int
+    conditions: Conditions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank(Request[list[list[RankedRow]]]):
+    """The best points for each query, as `Search` (a vector) and `SearchWords` (a text) have them.
+
+    No payload is read but what a finding needs.
+    """
+
+    queries: tuple[bytes | str, ...]
     limit: int
     conditions: Conditions
 

@@ -13,8 +13,16 @@ from qdrant_client import models
 from search import lexical
 from search.errors import InvalidRequest, StoreUnavailable
 from search.filters import Filter, IndexKind
+from search.findings import Finding
 from search.records import DENSE, METADATA, Payload, Point, Record
-from search.stores import filter_checks, server_schema, server_wire, ties, validation
+from search.stores import (
+    filter_checks,
+    server_ranking,
+    server_schema,
+    server_wire,
+    ties,
+    validation,
+)
 from search.stores.contract import Manifest, Status
 from search.stores.server_failures import require_applied
 from search.stores.server_indexing import Indexing
@@ -102,21 +110,14 @@ class ServerCollection:
         exact: bool = False,
     ) -> list[Record]:
         """The `limit` nearest chunks, at most 50,000, ordered by (score descending, id)."""
-        query = validation.check_query(vector, dimension=self._manifest.dimension, limit=limit)
-        if limit > MAX_QUERY_LIMIT:
-            raise InvalidRequest(
-                f"limit {limit}: expected at most {MAX_QUERY_LIMIT} on a server; "
-                "read the whole collection with `scroll`"
-            )
+        query = self._checked_vector(vector, limit)
         selected = server_wire.to_filter(filter_checks.check_filter(where))
-        # the client's local mode is always exact, and warns
-        parameters = (
-            None
-            if self._link.is_local
-            else server_schema.search_parameters(self._manifest.storage, exact=exact)
-        )
         return self._best(
-            query.tolist(), using=DENSE, limit=limit, selected=selected, parameters=parameters
+            query.tolist(),
+            using=DENSE,
+            limit=limit,
+            selected=selected,
+            parameters=self._parameters(exact=exact),
         )
 
     def search_words(self, query: str, *, limit: int, where: Filter | None = None) -> list[Record]:
@@ -135,6 +136,54 @@ class ServerCollection:
             selected=selected,
             parameters=None,
         )
+
+    def rank(
+        self,
+        queries: Sequence[npt.NDArray[np.float32] | str],
+        *,
+        limit: int,
+        where: Filter | None = None,
+    ) -> list[list[Finding]]:
+        """What `search` and `search_words` find for each query, without payloads."""
+        selected = server_wire.to_filter(filter_checks.check_filter(where))
+        asked: dict[int, models.QueryRequest] = {}
+        for number, query in enumerate(queries):
+            if isinstance(query, str):
+                terms = lexical.query_terms(filter_checks.check_words(query, limit=limit))
+                if terms:
+                    words = models.SparseVector(indices=terms, values=[1.0] * len(terms))
+                    asked[number] = models.QueryRequest(
+                        query=words, using=lexical.BM25, filter=selected
+                    )
+            else:
+                asked[number] = models.QueryRequest(
+                    query=self._checked_vector(query, limit).tolist(),
+                    using=DENSE,
+                    filter=selected,
+                    params=self._parameters(exact=False),
+                )
+        self._require_open()
+        found = server_ranking.rank(
+            self._link, self._name, list(asked.values()), limit=min(limit, MAX_QUERY_LIMIT)
+        )
+        by_number = dict(zip(asked, found, strict=True))
+        return [by_number.get(number, []) for number in range(len(queries))]
+
+    def _checked_vector(
+        self, vector: npt.NDArray[np.float32], limit: int
+    ) -> npt.NDArray[np.float32]:
+        query = validation.check_query(vector, dimension=self._manifest.dimension, limit=limit)
+        if limit > MAX_QUERY_LIMIT:
+            raise InvalidRequest(
+                f"limit {limit}: expected at most {MAX_QUERY_LIMIT} on a server; "
+                "read the whole collection with `scroll`"
+            )
+        return query
+
+    def _parameters(self, *, exact: bool) -> models.SearchParams | None:
+        if self._link.is_local:  # the client's local mode is always exact, and warns
+            return None
+        return server_schema.search_parameters(self._manifest.storage, exact=exact)
 
     def _best(
         self,

@@ -15,6 +15,7 @@ from search import evidence, lexical, relevance
 from search.errors import EncoderUnavailable, FingerprintMismatch, InvalidRequest, WordsMissing
 from search.examples import Examples, aim
 from search.filters import where
+from search.findings import Finding
 from search.more_like_this import similar
 from search.query_cache import QueryCache
 from search.records import Point, Record
@@ -84,7 +85,7 @@ def test_each_mode_and_why(corpus: Collection) -> None:
     assert first.score == pytest.approx(0.3 / 13 + 0.7 / 11)
     assert first.ranks.lexical_score == pytest.approx(words.hits[0].score)
     assert [first.text[start:end] for start, end in first.marks] == ["aaa"]
-    assert {"encode", "search", "dense", "lexical", "total"} <= both.timings_ms.keys()
+    assert {"encode", "search", "fetch", "total"} <= both.timings_ms.keys()
 
 
 def test_an_answer_is_the_same_each_time(corpus: Collection) -> None:
@@ -115,9 +116,11 @@ class Wordless:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._collection, name)
 
-    def search_words(self, query: str, **how: Any) -> list[Record]:
-        """Nothing."""
-        return []
+    def rank(self, queries: list[Any], **how: Any) -> list[list[Finding]]:
+        """Nothing by words."""
+        vectors = [query for query in queries if not isinstance(query, str)]
+        found = iter(self._collection.rank(vectors, **how))
+        return [[] if isinstance(query, str) else next(found) for query in queries]
 
     def status(self) -> Status:
         """Vectors, and none of words."""
@@ -270,6 +273,26 @@ def test_evidence_is_the_nearest_sentence(collection: Collection, chunk: Make) -
     assert hit.evidence.score == 1.0
     assert evidence.by_words(["nothing of it here"], lexical.query_terms("owl")) == [None]
     assert evidence.by_vectors([""], np.ones(4, np.float32), encoder) == [None]
+
+
+def test_no_more_sentences_are_encoded_than_promise_something() -> None:
+    """Each hit has its share: sentences with the query's words, then those that come first."""
+    filler = [f"Filler number {word} of all." for word in ("one", "two", "three", "four", "five")]
+    text = " ".join([*filler, "Here the owl hunts.", "An owl at night aaaa.", *filler])
+    encoder, query_D = Letters(), np.asarray([1, 0, 0, 0], np.float32)
+    hits = [text.replace("Filler", f"Filler{n}").replace("aaaa", f"aaaa{n}") for n in range(16)]
+    terms = lexical.query_terms("owl at night")
+    found = evidence.by_vectors(hits, query_D, encoder, terms)
+    assert [len(call) for call in encoder.calls] == [17]
+    for hit, one in zip(hits, found, strict=True):
+        assert one is not None
+        assert hit[one.start : one.end].startswith("An owl at night aaaa")
+    few = evidence.by_vectors(hits[:2], query_D, encoder, terms)
+    assert few == found[:2]
+    assert len(encoder.calls[1]) == 2 * 6 + 1
+    wordless = evidence.by_vectors([text] * 33, query_D, encoder)
+    assert wordless[0] is not None
+    assert text[wordless[0].start : wordless[0].end] == filler[0]
 
 
 # --- examples --------------------------------------------------------------------------------

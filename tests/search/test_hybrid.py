@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from search import paging
 from search.diversity import fold, spread
 from search.errors import InvalidRequest
+from search.findings import Finding, text_key
 from search.grouping import Group
 from search.hybrid import Candidate, Fusion, alone, as_mode, fuse
 from search.records import Record
@@ -26,7 +27,7 @@ def identifier(number: int) -> str:
 
 def group(key: str, number: int, score: float, *more: int) -> Group:
     ids = {identifier(one) for one in (number, *more)}
-    return Group(key, Record(id=identifier(number), payload={}, score=score), ids)
+    return Group(key, Finding(identifier(number), score, key, b""), ids)
 
 
 def test_reciprocal_rank_fusion_by_hand() -> None:
@@ -102,8 +103,9 @@ def test_a_fusion_out_of_range_is_refused(wrong: Any) -> None:
 
 
 def candidate(number: int, text: str = "", score: float = 0.0) -> Candidate:
-    record = Record(id=identifier(number), payload={"page_content": text or f"text {number}"})
-    return Candidate(key=str(number), record=record, score=score)
+    record = Record(id=identifier(number), payload={})
+    key = text_key(text or f"text {number}")
+    return Candidate(key=str(number), record=record, score=score, text_key=key)
 
 
 def unit(*values: float) -> Any:

@@ -2,12 +2,15 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import qdrant_edge
+from hypothesis import given
+from hypothesis import strategies as st
 
 from search import lexical
 from search.checksums import damaged
@@ -148,3 +151,18 @@ def test_old_chunks_get_their_words(
         assert len(collection.search_words("owl", limit=2000)) == 1200
         assert {one.id: one.payload for one in collection.scroll()} == before
         assert list(damaged(collection)) == []
+
+
+@given(
+    text=st.text(alphabet="owlOWLs _-.\n\u00e9\u6771", max_size=60),
+    query=st.text(alphabet="owls \u6771", max_size=8),
+)
+def test_marks_are_whole_words(text: str, query: str) -> None:
+    """Each word whose terms were asked for, wherever it stands, and nothing else."""
+    terms = lexical.query_terms(query)
+    expected = [
+        word.span()
+        for word in re.finditer(r"\w+", text)
+        if not set(terms).isdisjoint(lexical.query_terms(word[0]))
+    ]
+    assert list(lexical.marks(text, terms)) == expected

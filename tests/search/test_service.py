@@ -59,7 +59,7 @@ def test_a_hit_is_the_best_chunk_of_its_document(collection: Collection, chunk: 
     assert (first.start, first.end) == (10, 20)
     assert first.metadata == {"chunk": 1, "cluster": 7}
     assert second.metadata == {"chunk": 1, "language": "en"}
-    assert set(result.timings_ms) == {"encode", "search", "dense", "total"}
+    assert set(result.timings_ms) == {"encode", "search", "fetch", "total"}
     assert result.timings_ms["total"] >= result.timings_ms["search"] > 0
 
     chunks = search(

@@ -162,6 +162,7 @@ def test_a_filter_that_could_not_match_is_refused(
     collection.upsert([chunk("a")])
     for attempt in (
         lambda: collection.search(axis(0), limit=1, where=condition),
+        lambda: collection.rank([axis(0), "a"], limit=1, where=condition),
         lambda: collection.count(condition),
         lambda: collection.scroll(where=condition),
         lambda: collection.delete_where(condition),
@@ -347,6 +348,7 @@ def test_after_close_every_call_raises(
         lambda: collection.delete_where(where("doc_id", "a")),
         lambda: collection.set_metadata({chunk("a").id: {"cluster": 1}}),
         lambda: collection.search(axis(0), limit=1),
+        lambda: collection.rank([axis(0), "a"], limit=1),
         lambda: collection.retrieve([chunk("a").id]),
         lambda: list(collection.scroll()),
         lambda: list(under_way),
