@@ -21,7 +21,9 @@ from flows.cli_deploy import deploy, serve_flows
 from flows.cli_doctor import DOCTOR_EXAMPLES, VERIFY_EXAMPLES, doctor, verify
 from flows.cli_encoders import encoders_app
 from flows.cli_evaluate import evaluate_app
+from flows.cli_explain import EXPLAIN_EXAMPLES, explain_text
 from flows.cli_ingest import ingest, plan
+from flows.cli_keys import keys_app
 from flows.cli_migrate import migrate
 from flows.cli_options import (
     AsJson,
@@ -33,9 +35,11 @@ from flows.cli_options import (
     settings_of,
     target_of,
 )
+from flows.cli_pairs import pairs_app
 from flows.cli_quarantine import quarantine_app
 from flows.cli_runs import runs_app
 from flows.cli_search import SEARCH_EXAMPLES, facets, reindex, search, similar
+from flows.cli_serve import SERVE_EXAMPLES, serve
 from flows.cli_transfer import (
     COPY_EXAMPLES,
     EXPORT_EXAMPLES,
@@ -44,6 +48,8 @@ from flows.cli_transfer import (
     export,
     import_,
 )
+from flows.cli_tune import EXAMPLES as TUNE_EXAMPLES
+from flows.cli_tune import tune
 from flows.errors import InvalidInput
 from flows.failures import DONE, INTERRUPTED, explain
 
@@ -62,6 +68,8 @@ app.add_typer(collections_app, name="collections")
 app.add_typer(clusters_app, name="clusters")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(keys_app, name="keys")
+app.add_typer(pairs_app, name="pairs")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(runs_app, name="runs")
 
@@ -101,6 +109,7 @@ app.command(short_help="Find the chunks that answer a query.", epilog=SEARCH_EXA
 app.command(short_help="Find what is like a chunk, a document or a text.")(similar)
 app.command(short_help="Count the values of a key, to filter by.")(facets)
 app.command(short_help="Index the words of older chunks.")(reindex)
+app.command(short_help="Answer searches over HTTP.", epilog=SERVE_EXAMPLES)(serve)
 
 
 app.command(short_help="Group a collection's chunks and report.")(cluster)
@@ -134,6 +143,10 @@ def encode(
 
 
 app.command(short_help="Choose a model's settings on scored pairs.")(calibrate)
+app.command("explain", short_help="Show what a vector is made of.", epilog=EXPLAIN_EXAMPLES)(
+    explain_text
+)
+app.command(short_help="Tune an encoder on pairs, or on a teacher.", epilog=TUNE_EXAMPLES)(tune)
 app.command("serve-flows", short_help="Run what is scheduled, on this machine.")(serve_flows)
 app.command(short_help="Put what is scheduled on a Prefect server.")(deploy)
 app.command(short_help="Move a collection to another encoder.")(migrate)

@@ -17,19 +17,24 @@ COLUMNS: Final = ("sentence1", "sentence2", "score")
 SUFFIXES: Final = (".jsonl", ".csv", ".tsv")
 
 
-def read_pairs(file: str) -> "ScoredPairs":
+def read_pairs(file: str, *, option: str = "--pairs") -> "ScoredPairs":
     """Read every pair of a file; other columns are left alone, blank lines of JSONL too.
 
     CSV and TSV have their columns' names in the first line. In TSV quotes mean nothing.
+
+    Args:
+        file: the path, as the user wrote it.
+        option: how it was given, for messages; empty: as an argument.
 
     Raises:
         InvalidInput: the file or one of its rows is wrong; the message names the line.
     """
     path = Path(file)
+    given = f"{option} {file!r}".strip()
     if path.suffix not in SUFFIXES:
-        raise InvalidInput(f"--pairs {file!r}: expected a file of type {', '.join(SUFFIXES)}")
+        raise InvalidInput(f"{given}: expected a file of type {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise InvalidInput(f"--pairs {file!r}: no such file; check the path")
+        raise InvalidInput(f"{given}: no such file; check the path")
     rows = _json_lines(path) if path.suffix == ".jsonl" else _table(path)
     first: list[str] = []
     second: list[str] = []
@@ -45,7 +50,7 @@ def read_pairs(file: str) -> "ScoredPairs":
             f"{file!r} is not UTF-8 at byte {error.start}; convert it first"
         ) from None
     except OSError as error:
-        raise InvalidInput(f"--pairs {file!r}: {error.strerror}; check its rights") from error
+        raise InvalidInput(f"{given}: {error.strerror}; check its rights") from error
     if not scores:
         raise InvalidInput(f"{file!r} has no pairs; expected rows of {', '.join(COLUMNS)}")
 

@@ -6,6 +6,22 @@ not at all: nDCG@10 is (1 + 1/2) / (1 + 1/log2(3) + 1/2) = 0.704, recall 2/3, re
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+MEASURES: Final = ("ndcg@10", "recall@100", "mrr")
+"""What is told of a ranking, in the order of `measure`."""
+DEPTH: Final = 100
+"""Documents of a ranking that are looked at."""
+
+
+def measure(ranking: Sequence[str], grades: Mapping[str, int]) -> tuple[float, float, float]:
+    """`MEASURES` of one query's ranking, of which the first `DEPTH` count."""
+    seen = ranking[:DEPTH]
+    return (
+        ndcg(seen, grades, top=10),
+        recall(seen, grades, top=DEPTH),
+        reciprocal_rank(seen, grades),
+    )
 
 
 def ndcg(ranking: Sequence[str], grades: Mapping[str, int], *, top: int) -> float:

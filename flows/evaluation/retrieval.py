@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.specification import EncoderSpecification, specify
-from flows.documents.chunking import Chunker
+from flows.documents.chunking import Chunk, Chunker
 from flows.documents.parsed_document import ParsedDocument
 from flows.encoders import Queries, encode_chunks, load_encoder
-from flows.evaluation.ranking import ndcg, recall, reciprocal_rank
+from flows.evaluation.ranking import DEPTH, MEASURES, measure
 from flows.evaluation.retrieval_set import RetrievalSet
 from flows.progress import Progress
 from search.hybrid import Fusion, Mode
@@ -28,8 +28,6 @@ from search.service import search
 from search.stores.contract import Collection, Manifest
 from search.stores.edge import EdgeStore
 
-TOP: Final = 100
-"""Documents of each ranking that are looked at."""
 SLICE: Final = 512
 """Chunks embedded and stored between two signs of life."""
 
@@ -46,6 +44,8 @@ class RetrievalScores:
     """Queries without a relevant document."""
     modes: Mapping[Mode, Mapping[str, float]]
     """Mode -> `ndcg@10`, `recall@100` and `mrr`, each the mean over the queries."""
+    rankings: Mapping[Mode, Mapping[str, tuple[str, ...]]]
+    """Mode -> query -> ids of the documents found, best first, at most `DEPTH`."""
 
     def fields(self) -> dict[str, Any]:
         """For programs."""
@@ -58,7 +58,7 @@ class RetrievalScores:
 
 def evaluate_retrieval(
     labelled: RetrievalSet,
-    encoder_name: str,
+    encoder_name: str | EncoderSpecification,
     *,
     modes: Sequence[Mode],
     fusion: Fusion,
@@ -69,7 +69,7 @@ def evaluate_retrieval(
 
     Args:
         labelled: The set.
-        encoder_name: As in settings.
+        encoder_name: As in settings, or what `specify` made of it.
         modes: Which ones.
         fusion: Of hybrid.
         chunk_tokens: Hard bound on a chunk, in the encoder's tokens.
@@ -79,7 +79,7 @@ def evaluate_retrieval(
         EmbedderError: the encoder cannot be used.
         SearchError: the store fails, for want of room perhaps.
     """
-    specification = specify(encoder_name)
+    specification = specify(encoder_name) if isinstance(encoder_name, str) else encoder_name
     encoder = load_encoder(specification)
     queries = Queries(encoder, specification)
     with (
@@ -90,8 +90,9 @@ def evaluate_retrieval(
         chunks = _fill(collection, labelled, encoder, chunk_tokens, progress)
         progress.stage("asking queries", len(labelled.queries) * len(modes))
         known = _Known(queries, [text[:MAX_QUERY_CHARACTERS] for text in labelled.queries.values()])
-        options = SearchOptions(fusion=fusion, fold=False, depth=TOP)
+        options = SearchOptions(fusion=fusion, fold=False, depth=DEPTH)
         found: dict[Mode, Mapping[str, float]] = {}
+        rankings: dict[Mode, dict[str, tuple[str, ...]]] = {mode: {} for mode in modes}
         for mode in modes:
             scores = []
             for name, text in labelled.queries.items():
@@ -99,16 +100,16 @@ def evaluate_retrieval(
                     collection,
                     known,
                     text[:MAX_QUERY_CHARACTERS],
-                    limit=TOP,
+                    limit=DEPTH,
                     mode=mode,
                     options=options,
                 )
-                ranking = [hit.doc_id for hit in result.hits]
-                scores.append(_scores(ranking, labelled.grades[name]))
+                ranking = tuple(hit.doc_id for hit in result.hits)
+                rankings[mode][name] = ranking
+                scores.append(measure(ranking, labelled.grades[name]))
                 progress.advance()
             means = np.mean(np.array(scores), axis=0)
-            names = ("ndcg@10", "recall@100", "mrr")
-            found[mode] = dict(zip(names, (round(float(m), 4) for m in means), strict=True))
+            found[mode] = dict(zip(MEASURES, (round(float(m), 4) for m in means), strict=True))
     return RetrievalScores(
         task=labelled.name,
         queries=len(labelled.queries),
@@ -116,15 +117,26 @@ def evaluate_retrieval(
         chunks=chunks,
         left_out=labelled.left_out,
         modes=found,
+        rankings=rankings,
     )
 
 
-def _scores(ranking: Sequence[str], grades: Mapping[str, int]) -> tuple[float, float, float]:
-    return (
-        ndcg(ranking, grades, top=10),
-        recall(ranking, grades, top=TOP),
-        reciprocal_rank(ranking, grades),
-    )
+def cut(
+    labelled: RetrievalSet, tokenizer_json: str, *, chunk_tokens: int
+) -> list[tuple[str, Chunk]]:
+    """The chunks of all documents in their order, each with its document's id.
+
+    Args:
+        labelled: The set.
+        tokenizer_json: The encoder's.
+        chunk_tokens: Hard bound on a chunk, in its tokens.
+    """
+    chunker = Chunker(tokenizer_json, max_tokens=chunk_tokens)
+    return [
+        (name, chunk)
+        for name, text in labelled.documents.items()
+        for chunk in chunker.chunk(ParsedDocument(text=text, title="", encoding="utf-8")).chunks
+    ]
 
 
 class _Known:
@@ -150,12 +162,7 @@ def _fill(
     progress: Progress,
 ) -> int:
     """Store every document's chunks; how many there are."""
-    chunker = Chunker(encoder.tokenizer_json, max_tokens=chunk_tokens)
-    pieces = [
-        (name, chunk)
-        for name, text in labelled.documents.items()
-        for chunk in chunker.chunk(ParsedDocument(text=text, title="", encoding="utf-8")).chunks
-    ]
+    pieces = cut(labelled, encoder.tokenizer_json, chunk_tokens=chunk_tokens)
     progress.stage(f"embedding {labelled.name}", len(pieces))
     for start in range(0, len(pieces), SLICE):
         part = pieces[start : start + SLICE]

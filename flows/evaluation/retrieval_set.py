@@ -1,8 +1,9 @@
 """Folders of labelled queries: `corpus.jsonl`, `queries.jsonl`, `qrels.tsv`, as BEIR has them."""
 
 import json
+import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,17 @@ class RetrievalSet:
     """Query -> document -> grade; above 0 is relevant."""
     left_out: int
     """Queries without a relevant document."""
+
+    def sample(self, limit: int, *, seed: int) -> "RetrievalSet":
+        """The same documents, and at most so many of the queries, drawn at random."""
+        if limit >= len(self.queries):
+            return self
+        drawn = set(random.Random(seed).sample(sorted(self.queries), limit))
+        return replace(
+            self,
+            queries={name: text for name, text in self.queries.items() if name in drawn},
+            grades={name: found for name, found in self.grades.items() if name in drawn},
+        )
 
 
 def read_retrieval_set(folder: str) -> RetrievalSet:

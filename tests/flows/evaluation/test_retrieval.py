@@ -156,6 +156,11 @@ def test_a_whole_evaluation(
     assert fields["modes"]["lexical"] == {"ndcg@10": 1.0, "recall@100": 1.0, "mrr": 1.0}
     assert fields["modes"]["hybrid"] == fields["modes"]["lexical"]
     assert fields["modes"]["dense"]["recall@100"] == 1.0  # all three documents are ranked
+    assert {name: set(found) for name, found in scores.rankings["dense"].items()} == {
+        "q1": {"1", "2", "3"},
+        "q2": {"1", "2", "3"},
+    }
+    assert scores.rankings["lexical"]["q2"] == ("3",)
 
 
 def test_the_command(sextant: CommandLine, labelled: Path, encoder_folder: Path) -> None:
@@ -166,7 +171,10 @@ def test_the_command(sextant: CommandLine, labelled: Path, encoder_folder: Path)
     )  # fmt: skip
     assert (run.code, run.err) == (0, "")
     perfect = {"ndcg@10": 1.0, "recall@100": 1.0, "mrr": 1.0}
-    assert run.json == {"task": "tiny", "queries": 2, "modes": {"lexical": perfect}}
+    task = {"task": "tiny", "queries": 2, "modes": {"lexical": perfect}}
+    assert run.json.items() >= task.items()
+    assert run.json["tasks"] == [{"name": "tiny", **task, "n": 2}]
+    assert run.json["average"] == {"lexical": perfect}
     for arguments, line in (
         ((labelled, "--mode", "fuzzy"), "--mode 'fuzzy': expected dense, lexical or hybrid"),
         ((labelled, "--fusion", "sum"), "--fusion 'sum': expected rrf or minmax"),
