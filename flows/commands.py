@@ -47,6 +47,7 @@ def _carry_out(request: IngestRequest, session: Session) -> IngestReport:
     api = PrefectAPI.start(prefect_home(request.target.store))
     if ingestion.plan.store:
         progress.stage(f"loading encoder {session.specification.name}")
+        session.parsers()  # they come up meanwhile
         session.chunker()  # refuses settings that do not fit the encoder
         session.require_canary()
     progress.stage("starting Prefect")
