@@ -1,9 +1,8 @@
-"""What clustering costs: `python -m benchmarks.clustering --sizes 10000 100000 1000000`.
+"""What clustering costs, and how soon its page opens: `python -m benchmarks.clustering`.
 
 Synthetic chunks around planted topics, made again at every read, so that only what the clustering
-keeps takes memory; each size in a process of its own, whose highest resident memory is told. With
-`--browser PROGRAM` (Chromium) and playwright installed, also how long the page takes to open and
-draw its map.
+keeps takes memory; each case in a process of its own, whose highest resident memory is told. Where
+Chromium and its driver are installed, also how long the page takes to open and draw its map.
 """
 
 import argparse
@@ -15,11 +14,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
+from benchmarks.clustering_page import browser_version, open_page
 from benchmarks.results_file import finish
 from flows.clustering.method import Algorithm, Method
 from flows.clustering.run import Wanted, cluster_collection
@@ -29,6 +30,11 @@ from search.stores.contract import Collection, Manifest
 
 DIMENSION = 384
 TOPICS = 40
+CASES = (
+    *("kmeans:10000:40", "kmeans:100000:40", "kmeans:1000000:40"),
+    *("kmeans:10000", "kmeans:100000", "kmeans:1000000"),
+    *("bisecting:100000:40", "bisecting:1000000:40", "hdbscan:10000", "hdbscan:100000"),
+)
 CHUNKS_OF_A_DOCUMENT = 10
 BATCH = 1024
 WORDS = (
@@ -138,68 +144,68 @@ def measure(count: int, algorithm: Algorithm, k: int | None, folder: Path) -> di
     }
 
 
-def open_page(page: Path, browser: str) -> dict[str, Any]:
-    """Seconds until the page is loaded, and until its map is drawn, in headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=browser)
-        view = chromium.new_page()
-        began = time.perf_counter()
-        view.goto(page.as_uri())
-        loaded = time.perf_counter() - began
-        view.wait_for_function("document.documentElement.dataset.map === 'drawn'")
-        drawn = time.perf_counter() - began
-        frame = view.evaluate(
-            """async () => {
-                const began = performance.now();
-                for (let i = 0; i < 10; i += 1) {
-                    document.getElementById('zoom-in').click();
-                    await new Promise(requestAnimationFrame);
-                    await new Promise(requestAnimationFrame);
-                }
-                return (performance.now() - began) / 10;
-            }"""
-        )
-        chromium.close()
-    return {
-        "loaded_seconds": round(loaded, 2),
-        "drawn_seconds": round(drawn, 2),
-        "zoom_step_ms": round(frame, 1),
-    }
-
-
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is clustered, and how."""
+
+    algorithm: Algorithm
+    chunks: int
+    k: int | None
+    """None: it is chosen."""
+
+
+def as_case(text: str) -> Case:
+    """`ALGORITHM:CHUNKS` or `ALGORITHM:CHUNKS:K`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    name, chunks, *k = text.split(":")
+    if name not in get_args(Algorithm) or len(k) > 1:
+        raise ValueError(text)
+    return Case(cast(Algorithm, name), int(chunks), int(k[0]) if k else None)
+
+
 def main() -> None:
-    """Measure every size, each in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--algorithm", default="kmeans")
-    parser.add_argument("--k", type=int)
-    parser.add_argument("--browser")
+    """Measure every case, each in a process of its own."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--cases",
+        type=as_case,
+        nargs="+",
+        default=[as_case(text) for text in CASES],
+        metavar="ALGORITHM:CHUNKS[:K]",
+        help=f"without K it is chosen [default: {' '.join(CASES)}]",
+    )
     parser.add_argument("--folder", help="where files go: on a disk [default: the system's]")
-    parser.add_argument("--child", type=Path)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--file", action="store_true", help="file the result")
     options = parser.parse_args()
     if options.child is not None:
-        print(json.dumps(measure(options.sizes[0], options.algorithm, options.k, options.child)))
+        (case,) = options.cases
+        print(json.dumps(measure(case.chunks, case.algorithm, case.k, options.child)))
         return
     rows = []
-    for size in options.sizes:
+    for case in options.cases:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            text = ":".join(str(part) for part in (case.algorithm, case.chunks, case.k) if part)
             command = [sys.executable, "-m", "benchmarks.clustering", "--child", folder]
-            command += ["--sizes", str(size), "--algorithm", options.algorithm]
-            command += ["--k", str(options.k)] if options.k else []
-            done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+            done = subprocess.run(  # noqa: S603
+                [*command, "--cases", text], check=True, stdout=subprocess.PIPE, text=True
+            )
             row = json.loads(done.stdout)
-            if options.browser:
-                row["page"] = open_page(Path(folder) / "clusters.html", options.browser)
+            row |= {"k_given": case.k is not None}
+            row |= {"page": open_page(Path(folder) / "clusters.html")}
             rows.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
-    finish("clustering", {"dimension": DIMENSION, "rows": rows}, file=options.file)
+    shape = {"dimension": DIMENSION, "topics": TOPICS, "browser": browser_version()}
+    finish("clustering", {**shape, "rows": rows}, file=options.file)
 
 
 if __name__ == "__main__":

@@ -134,8 +134,8 @@ def engine(folder: Path) -> Iterator[tuple[Ask, Ask]]:
         return ask(array("f", question.vector_D.tobytes()).tolist(), edge_shard.DENSE, parameters)
 
     def both(question: Question) -> object:
-        terms = lexical.query_terms(question.text)
-        return dense(question), ask(qdrant.SparseVector(terms, [1.0] * len(terms)), lexical.BM25)
+        words = qdrant.SparseVector(*lexical.query_vector(question.text))
+        return dense(question), ask(words, lexical.BM25)
 
     try:
         yield dense, both

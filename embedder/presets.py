@@ -1,7 +1,7 @@
 """Named encoders: a model and the settings that go with it, each saying where they come from.
 
 Names are built in, or paths of JSON files, such as `sextant calibrate` writes:
-`{"model": "...", "config": {...}, "source": "..."}`.
+`{"model": "...", "config": {...}, "source": "..."}`; or of folders with such a file in them.
 """
 
 import json
@@ -16,6 +16,8 @@ from embedder.errors import InvalidConfig
 STARTER: Final = "starter"
 STARTER_FOLDER: Final = Path(__file__).parent / "starter" / "model"
 
+PRESET_FILE: Final = "encoder.json"
+"""Preset file in a folder that is not a model's own: a tuned adapter's, which names its base."""
 UNCALIBRATED: Final = "uncalibrated: by depth; run `sextant calibrate`"
 """Source of settings that nobody has measured."""
 
@@ -103,7 +105,7 @@ PRESETS: Final[dict[str, Preset]] = {
 
 
 def find_preset(name: str) -> Preset | None:
-    """The preset of that name, or in that JSON file; None if the name is neither.
+    """The preset of that name, in that JSON file or in that folder; None if it is none of these.
 
     Raises:
         InvalidConfig: a preset file is missing or wrong.
@@ -112,7 +114,8 @@ def find_preset(name: str) -> Preset | None:
         return PRESETS[name]
     path = Path(name)
     if path.is_dir():
-        return None
+        inside = path / PRESET_FILE
+        return _read(inside) if inside.is_file() else None
     if path.suffix == ".json":
         if not path.is_file():
             raise InvalidConfig(f"preset file {name!r} does not exist; check the path")

@@ -179,8 +179,8 @@ def tune(
 ) -> None:
     """Tune an encoder on pairs of texts that belong together, or towards a teacher's vectors.
 
-    Writes a LoRA adapter with its settings (use it with --encoder DIR/encoder.json), or with --full
-    a model (--encoder DIR); in DIR/run metrics, a report with curves, and the last checkpoint.
+    Writes a LoRA adapter with its settings (use it with --encoder DIR), or with --full
+    a model; in DIR/run metrics, a report with curves, and the last checkpoint.
     """
     from embedder.tuning.settings import TuningSettings
     from flows.tuning import TuneRequest, leads, run_tune

@@ -1,8 +1,8 @@
 """Words as sparse vectors: BM25, made by Qdrant's own code, alike for every store.
 
 A chunk's vector holds, for each of its words, how much the word counts in it; the engine multiplies
-by how rare the word is among all chunks (IDF) when it is asked. A query's vector has its words,
-each once.
+by how rare the word is among all chunks (IDF) when it is asked. A query's vector has its words, and
+how often each stands in it.
 
 One way of reading words serves all languages. Text is cut by Unicode's rules, by dictionary where
 a language writes no spaces (Chinese, Japanese, Thai), in lower case, and without accents. English
@@ -31,6 +31,8 @@ AVERAGE_WORDS: Final = 100.0
 """BM25's avgdl, in words. It is fixed, since a chunk's vector is made before the others are known;
 a chunk of the default 160 tokens has about a hundred. Twice as many or half change little."""
 
+_NEVER: Final = 1e7
+"""A saturation at which a word's weight is its count."""
 _WORD: Final = re.compile(r"\w+")
 _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]"
@@ -46,8 +48,17 @@ def document_terms(text: str) -> tuple[list[int], list[float]]:
     return vector.indices, vector.values
 
 
+def query_vector(text: str) -> tuple[list[int], list[float]]:
+    """The sparse vector of a query: its terms, ascending, and how often each stands in it.
+
+    Counting matters in long queries, a pasted paragraph say: what it is about comes more than once.
+    """
+    vector = _model(saturation=_NEVER, length_weight=0.0).embed_document(_encodable(text))
+    return vector.indices, [float(round(count)) for count in vector.values]
+
+
 def query_terms(text: str) -> list[int]:
-    """The terms of a query, each once, ascending; their weights are all 1."""
+    """The terms of a query, each once, ascending."""
     return list(_model().embed_query(_encodable(text)).indices)
 
 
@@ -98,13 +109,13 @@ def _terms_of_word(word: str) -> frozenset[int]:
 
 
 @cache
-def _model() -> "Bm25":
+def _model(*, saturation: float = SATURATION, length_weight: float = LENGTH_WEIGHT) -> "Bm25":
     import qdrant_edge as qdrant
 
     return qdrant.Bm25(
         qdrant.Bm25Config(
-            k=SATURATION,
-            b=LENGTH_WEIGHT,
+            k=saturation,
+            b=length_weight,
             avg_len=AVERAGE_WORDS,
             tokenizer=qdrant.TokenizerType.Multilingual,
             language="english",

@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from embedder.presets import PRESET_FILE
 from embedder.specification import SETTINGS_FILE, EncoderSpecification, specify
 from embedder.tuning.checkpoints import flush
 from embedder.tuning.errors import TuningFailed
@@ -19,8 +20,6 @@ from embedder.tuning.lora import save_adapter
 from embedder.tuning.settings import TuningSettings
 from embedder.tuning.trainable import TrainableEncoder
 
-PRESET: Final = "encoder.json"
-"""Preset file beside an adapter: its base model, and the settings to use with it."""
 CARD: Final = "MODEL_CARD.md"
 READABLE: Final = 0o644
 _TOKENIZER: Final = (
@@ -51,7 +50,7 @@ def write_output(
         TuningFailed: it cannot be written.
     """
     making = out / ".making.tmp"
-    name = PRESET if settings.method == "lora" else "config.json"
+    name = PRESET_FILE if settings.method == "lora" else "config.json"
     try:
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
@@ -71,12 +70,7 @@ def write_output(
             f"the tuned encoder cannot be written to {str(out)!r} ({error}); its checkpoints are "
             "whole: make room, then --resume"
         ) from error
-    return specify(str(encoder_path(out, settings)))
-
-
-def encoder_path(out: Path, settings: TuningSettings) -> Path:
-    """What to give as an encoder's name."""
-    return out / PRESET if settings.method == "lora" else out
+    return specify(str(out))
 
 
 def _adapter(
@@ -90,7 +84,7 @@ def _adapter(
     save_adapter(encoder.lora, weights, folder, base=base.name, rank=settings.lora_rank)
     config = encoder.config.model_copy(update={"adapter": "."})
     content = {"model": base.name, "config": config.model_dump(mode="json"), "source": source}
-    _write(folder / PRESET, content)
+    _write(folder / PRESET_FILE, content)
 
 
 def _model(encoder: TrainableEncoder, base: EncoderSpecification, folder: Path) -> None:

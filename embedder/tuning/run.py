@@ -16,7 +16,7 @@ from embedder.tuning.errors import TuningFailed
 from embedder.tuning.measures import Measure
 from embedder.tuning.metrics import read_metrics
 from embedder.tuning.objectives import Objective
-from embedder.tuning.output import CARD, encoder_path, write_output
+from embedder.tuning.output import CARD, write_output
 from embedder.tuning.ranks import Ranks, joined
 from embedder.tuning.record import RunRecord
 from embedder.tuning.report import FILE, write_report
@@ -148,7 +148,7 @@ def _train(
         f"{base.name}"
     )
     tuned = write_output(encoder, base, settings, tuning.out, source=source)
-    use = str(encoder_path(tuning.out, settings))
+    use = str(tuning.out)
     report |= {"fingerprint": tuned.fingerprint, "use": use}
     card = model_card(report, settings, licence=tuning.licence)
     (tuning.out / CARD).write_text(card, encoding="utf-8")

@@ -195,10 +195,10 @@ class Engine:
         """
         parameters = None
         if isinstance(query, str):
-            terms = lexical.query_terms(query)
+            terms, counts = lexical.query_vector(query)
             if not terms:
                 return []
-            words = qdrant.SparseVector(terms, [1.0] * len(terms))
+            words = qdrant.SparseVector(terms, counts)
             nearest = qdrant.Query.Nearest(words, using=lexical.BM25)
         else:
             vector = array("f", query).tolist()

@@ -124,11 +124,11 @@ class ServerCollection:
         """The `limit` chunks whose words answer best, ordered by (score descending, id)."""
         checked = filter_checks.check_words(query, limit=limit)
         selected = server_wire.to_filter(filter_checks.check_filter(where))
-        terms = lexical.query_terms(checked)
+        terms, counts = lexical.query_vector(checked)
         self._require_open()
         if not terms:
             return []
-        vector = models.SparseVector(indices=terms, values=[1.0] * len(terms))
+        vector = models.SparseVector(indices=terms, values=counts)
         return self._best(
             vector,
             using=lexical.BM25,
@@ -149,9 +149,10 @@ class ServerCollection:
         asked: dict[int, models.QueryRequest] = {}
         for number, query in enumerate(queries):
             if isinstance(query, str):
-                terms = lexical.query_terms(filter_checks.check_words(query, limit=limit))
+                checked = filter_checks.check_words(query, limit=limit)
+                terms, counts = lexical.query_vector(checked)
                 if terms:
-                    words = models.SparseVector(indices=terms, values=[1.0] * len(terms))
+                    words = models.SparseVector(indices=terms, values=counts)
                     asked[number] = models.QueryRequest(
                         query=words, using=lexical.BM25, filter=selected
                     )

@@ -12,6 +12,7 @@ from embedder.config import EncoderConfig
 from embedder.errors import InvalidConfig
 from embedder.model_files import HUB_ID, ModelFiles
 from embedder.presets import (
+    PRESET_FILE,
     PRESETS,
     STARTER,
     STARTER_FOLDER,
@@ -111,6 +112,8 @@ def test_a_preset_file_is_an_encoder(folders: Mapping[str, Path], tmp_path: Path
     assert found.files.folder == folders["llama"]
     given = specify(str(path), {"template": "ke"})
     assert (given.config, given.source) == (EncoderConfig(template="ke"), "given")
+    path.rename(tmp_path / PRESET_FILE)
+    assert specify(str(tmp_path)).fingerprint == found.fingerprint
 
 
 def test_paths_in_a_preset_file_are_relative_to_it(

@@ -55,14 +55,14 @@ def test_a_tuned_encoder_is_used_like_any_other(sextant: CommandLine, encoder_fo
         "sts.jsonl", "--steps", "4", *SMALL, "--json", **ONE_THREAD,
     )  # fmt: skip
     assert run.code == 0, run.err
-    assert run.json["use"] == "tuned/encoder.json"
+    assert run.json["use"] == "tuned"
     assert run.json["dev"]["measure"] == "spearman"
     assert "sextant: tuning: 4 of 4, loss " in run.err
-    shown = sextant("encoders", "show", "tuned/encoder.json", "--json")
+    shown = sextant("encoders", "show", "tuned", "--json")
     assert shown.json["fingerprint"] == run.json["fingerprint"]
     assert shown.json["source"].startswith("sextant tune: ")
     encoded = sextant(
-        "encode", "--encoder", "tuned/encoder.json", "--out", "x.npy", stdin="a lamp\n",
+        "encode", "--encoder", "tuned", "--out", "x.npy", stdin="a lamp\n",
         **ONE_THREAD,
     )  # fmt: skip
     assert encoded.code == 0, encoded.err
@@ -72,7 +72,7 @@ def test_a_tuned_encoder_is_used_like_any_other(sextant: CommandLine, encoder_fo
     )  # fmt: skip
     assert (again.code, again.err) == (0, "")
     assert again.out.startswith("finished: 4 of 4 steps in ")
-    assert again.out.endswith("use it with --encoder tuned/encoder.json\n")
+    assert again.out.endswith("use it with --encoder tuned\n")
 
 
 def test_distillation_from_what_encode_writes(sextant: CommandLine, encoder_folder: Path) -> None:

@@ -194,10 +194,10 @@ def test_what_llama_index_reads_is_there(
         assert not {"_node_content", "_node_type", "node_info", "relationships"} & set(payload)
         assert isinstance(payload["page_content"], str)
         assert json.loads(json.dumps(payload)) == payload
-    terms = lexical.query_terms("keys of the vault")
+    terms, counts = lexical.query_vector("keys of the vault")
     worded = client.query_points(
         NAME,
-        query=models.SparseVector(indices=terms, values=[1.0] * len(terms)),
+        query=models.SparseVector(indices=terms, values=counts),
         using="bm25",
         limit=1,
     ).points

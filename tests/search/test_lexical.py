@@ -58,6 +58,16 @@ def test_scores_are_bm25_over_chunks_alone(
     assert collection.status().worded == 3
 
 
+def test_a_word_that_a_query_repeats_counts_as_often(collection: Collection, chunk: Make) -> None:
+    """A pasted paragraph says by that what it is about."""
+    collection.upsert([text_chunk(chunk, "a", "owl"), text_chunk(chunk, "b", "lamp")])
+    for query, best in (("owl, lamp and owls", "a"), ("lamp owl lamp", "b")):
+        first, second = collection.search_words(query, limit=5)
+        assert first.payload["metadata"]["doc_id"] == best
+        assert first.score == pytest.approx(2 * second.score)
+    assert sorted(lexical.query_vector("owl lamp owls")[1]) == [1.0, 2.0]
+
+
 def test_filters_limits_and_ties(collection: Collection, chunk: Make) -> None:
     """Equal scores are ordered by id, even at the cut; filters hold; no word finds nothing."""
     points = [text_chunk(chunk, f"d{i}", "the same words", cluster=i % 2) for i in range(40)]
@@ -108,6 +118,7 @@ def test_words_find_their_forms(asked: str, said: str) -> None:
 def test_a_lone_surrogate_is_no_failure() -> None:
     """The engine cannot take one; its neighbours are read."""
     assert lexical.query_terms("owl \ud800 night") == lexical.query_terms("owl ? night")
+    assert lexical.query_vector("owl \ud800 night") == lexical.query_vector("owl ? night")
     assert lexical.document_terms("\ud800") == ([], [])
 
 
