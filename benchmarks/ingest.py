@@ -219,23 +219,23 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
+    """Measure and print, part by part; each is filed by itself."""
     options = options_of(arguments)
-    result: dict[str, Any] = {
+    common: dict[str, Any] = {
         "folder": options.folder.name,
         "threads": options.threads,
         "load_average": round(os.getloadavg()[0], 1),  # of others: a busy machine measures nothing
         "bars": BARS,
     }
     try:
-        result["folder_documents"] = len(documents(options.folder))
+        common["folder_documents"] = len(documents(options.folder))
         for name in options.parts:
             with tempfile.TemporaryDirectory(dir=options.scratch) as place:
-                result[name] = PARTS[name](Path(place), options)
+                found = PARTS[name](Path(place), options)
+            finish(f"ingest_{name}", {**common, name: found}, file=options.file)
             print(f"benchmarks.ingest: {name} is done", file=sys.stderr, flush=True)
     except (ChildFailed, NothingToMeasure) as error:
         sys.exit(f"benchmarks.ingest: {error}")
-    finish("ingest", result, file=options.file)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables about ingestion, from `ingest.json`, `kill.json`, `fuzz.json` and `disk_full.json`."""
+"""The tables about ingestion, from `ingest_*.json`, `kill.json`, `fuzz.json`, `disk_full.json`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ REASONS_SHOWN: Final = 12
 
 def ingest_pipeline() -> str:
     """Tokens per processor second without encoder, and what each stage takes."""
-    filed = result("ingest")
+    filed = result("ingest_pipeline")
     found = filed["pipeline"]
     storing = found["cpu_seconds"]["storing"]
     parts = ", ".join(
@@ -53,7 +53,7 @@ def ingest_pipeline() -> str:
 
 def ingest_overhead() -> str:
     """The flow against the encoder alone."""
-    filed = result("ingest")
+    filed = result("ingest_overhead")
     found = filed["overhead"]
     return _table(
         "The flow with the starter against the encoder alone on the same "
@@ -77,7 +77,7 @@ def ingest_overhead() -> str:
 
 def ingest_unchanged() -> str:
     """The whole command, and the same again."""
-    filed = result("ingest")
+    filed = result("ingest_unchanged")
     found = filed["unchanged"]
     return (
         f"`sextant ingest` of {filed['folder']} ({found['documents']['stored']:,} documents, "
@@ -90,7 +90,7 @@ def ingest_unchanged() -> str:
 
 def ingest_memory() -> str:
     """Peaks of memory at one and at ten times the corpus."""
-    filed = result("ingest")
+    filed = result("ingest_memory")
     found = filed["memory"]
     once, tenfold = found["rows"]
     return _table(

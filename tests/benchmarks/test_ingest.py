@@ -432,3 +432,6 @@ RESULTS: dict[str, Any] = {
         ),
     },
 }
+for part in ingest.PARTS:
+    RESULTS[f"ingest_{part}"] = RESULTS["ingest"]
+del RESULTS["ingest"]
