@@ -12,12 +12,14 @@ from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
 from embedder.errors import InvalidConfig, ModelUnavailable
+from embedder.int8_weights import int8_state
 
 
 def load_model(folder: Path, *, dtype: torch.dtype) -> Any:
     """The base model, from safetensors, without code of its own, frozen; silently.
 
-    The modules are made without memory and filled from the mapped files, tensor by tensor.
+    The modules are made without memory and filled from the mapped files, tensor by tensor; int8
+    files (`embedder.int8_weights`) are expanded first.
     Attention is torch's own wherever the model's type can use it.
 
     Raises:
@@ -29,8 +31,16 @@ def load_model(folder: Path, *, dtype: torch.dtype) -> Any:
     log.set_verbosity_error()
     try:
         model: Any
-        model, loading = AutoModel.from_pretrained(
-            folder,
+        state = int8_state(folder)
+        source: dict[str, Any] = {}
+        family: Any = AutoModel
+        if state is not None:
+            source = {"config": load_config(folder), "state_dict": state}
+            with torch.device("meta"):
+                family = type(family.from_config(source["config"]))
+        model, loading = family.from_pretrained(
+            folder if state is None else None,
+            **source,
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,

@@ -1,9 +1,15 @@
-"""The starter's own tokenizer: a lower-casing byte-level BPE, trained on the training texts."""
+"""The starter's own tokenizer: a lower-casing byte-level BPE, trained on the training texts.
+
+Letters lose case and accents, typographic quotes and dashes become plain ones, and any run of white
+space is one blank, so that a text reads the same from a PDF, a web page or a plain file.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from tokenizers import (
+    Regex,
     Tokenizer,
     decoders,
     models,
@@ -14,19 +20,29 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-VOCABULARY = 10_240
-"""Entries, special ones included: what leaves room for the layers within 20 MB."""
+VOCABULARY: Final = 30_720
+"""Entries, special ones included: 11.8 MB of the 20 MB, at a byte a weight."""
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+TYPOGRAPHY: Final = {
+    "[\u2018\u2019\u201a\u201b\u02bc]": "'",
+    "[\u201c\u201d\u201e\u201f\u00ab\u00bb]": '"',
+    "[\u2010-\u2015\u2212]": "-",
+    "\\s+": " ",
+}
+"""Patterns of what is written plainly."""
 
 
-def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """Train the BPE. It is lossless but for case and Unicode composition, as is the teacher's."""
+def train_tokenizer(texts: Iterable[str], *, vocabulary: int = VOCABULARY) -> Tokenizer:
+    """Train the BPE."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    plain = [normalizers.Replace(Regex(p), c) for p, c in TYPOGRAPHY.items()]
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase(), *plain]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=[BOS, EOS, PAD],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -39,7 +55,7 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, *, max_tokens: int) -> None:
-    """Write the tokenizer in transformers' layout."""
+    """Write the tokenizer in transformers' layout, its large file without indentation."""
     PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token=BOS,
@@ -48,3 +64,4 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, *, max_tokens: int) -> No
         model_max_length=max_tokens,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
