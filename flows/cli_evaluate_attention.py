@@ -134,10 +134,7 @@ SHOWN = ("prompt", "placeholder", "content", "function", "punctuation", "bos")
 
 def shares_fields(shares: "AttentionShares") -> dict[str, Any]:
     """For programs: the last layer's shares, and every layer's."""
-    layers = [
-        {"layer": layer, **found}
-        for layer, found in enumerate(shares.by_layer)
-    ]
+    layers = [{"layer": layer, **found} for layer, found in enumerate(shares.by_layer)]
     return {**layers[-1], "n": shares.texts, "layers": layers}
 
 

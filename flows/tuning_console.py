@@ -82,7 +82,7 @@ def show_tuning(report: Mapping[str, Any]) -> None:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
         console.say(f"rows left out: {reasons}")
     if report["truncated"]:
-        console.say(f"{report['truncated']:,} texts were cut to fit (--max-tokens)")
+        console.say(f"texts cut to fit (--max-tokens): {report['truncated']:,}")
     if dev is not None:
         console.say(
             f"dev {dev['measure']}: base {dev['base']:.4f}, tuned {dev['best']:.4f} at step "
