@@ -69,10 +69,15 @@ class Page:
         return found
 
     def click(self, selector: str) -> None:
-        """Click what may lie far up or down."""
-        target = self.see(selector)
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", target)
-        target.click()
+        """Click what may lie far up or down, and may be drawn anew while it is looked for."""
+
+        def clicked() -> bool:
+            target = self.see(selector)
+            self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", target)
+            target.click()
+            return True
+
+        self.until(clicked, f"{selector} cannot be clicked")
 
     def gone(self, selector: str) -> None:
         """Wait until no such element is to be seen."""
@@ -82,9 +87,16 @@ class Page:
         )
 
     def hits(self, count: int) -> list["WebElement"]:
-        """Wait for so many hits."""
-        self.until(lambda: len(self.all(HITS)) == count, f"not {count} hits")
-        return self.all(HITS)
+        """Wait for so many hits of the last search: while it is answered, the old ones stand."""
+        found: list[WebElement] = self.until(
+            lambda: self.all("#results[aria-busy=false]") and self._drawn(count),
+            f"not {count} hits",
+        )
+        return found
+
+    def _drawn(self, count: int) -> list["WebElement"] | None:
+        hits = self.all(HITS)
+        return hits if len(hits) == count and all(one.is_displayed() for one in hits) else None
 
     def titles(self) -> list[str]:
         """Of the hits."""
@@ -384,15 +396,15 @@ def test_facets_filter_and_chips_take_the_filter_off(page: Page, fake: Any) -> N
         *("cluster_name", "format", "language", "root"),
         *("fields.title", "year"),
     ]
-    html.click()
+    page.click(".facet[title=html]")
     page.until(lambda: len(fake.of("search")) == 2, "the facet did nothing")
     assert fake.of("search")[1]["filters"] == ["format=html"]
     page.see(".facet[title=html][aria-pressed=true]")
-    page.see("#filters .remove").click()
+    page.click("#filters .remove")
     page.until(lambda: len(fake.of("search")) == 3, "the chip did nothing")
     assert "filters" not in fake.of("search")[2]
     page.gone("#filters")
-    page.see(".hit .cluster").click()
+    page.click(".hit .cluster")
     page.until(lambda: len(fake.of("search")) == 4, "the cluster did nothing")
     assert fake.of("search")[3]["filters"] == ["cluster_name=Lights at sea"]
 
@@ -415,7 +427,7 @@ def test_a_filter_is_put_together(
 
     page.open("/?q=lamps")
     page.hits(10)
-    page.see("#add-filter").click()
+    page.click("#add-filter")
     Select(page.see("#filter-field")).select_by_visible_text(field)
     Select(page.one("#filter-operator")).select_by_visible_text(operator)
     if value is None:
@@ -444,7 +456,7 @@ def test_a_value_that_cannot_be_is_refused_beside_it(
 
     page.open("/?q=lamps")
     page.hits(10)
-    page.see("#add-filter").click()
+    page.click("#add-filter")
     Select(page.see("#filter-field")).select_by_visible_text(field)
     page.one("#filter-value").send_keys(value, "\ue007")
     page.until(lambda: told in page.one("#filter-hint").text, "it is not refused")
@@ -460,7 +472,7 @@ def test_a_document_opens_at_the_place(page: Page, fake: Any) -> None:
     page.search("lamps again")
     page.until(lambda: len(fake.of("search")) == 2, "no search")
     page.hits(10)
-    page.one("#hit-1 h2 a").click()
+    page.click("#hit-1 h2 a")
     found = page.see(".found")
     assert "Chunk number 300." in found.text
     assert found.find_element("css selector", "mark").text == (
@@ -645,7 +657,7 @@ def test_nothing_found_offers_to_drop_the_filters(page: Page, fake: Any) -> None
     page.open("/?q=unicorns&filter=format%3Dhtml")
     assert "Nothing found for unicorns" in page.see(".state").text
     fake.hits = kept
-    page.one(".state button").click()
+    page.click(".state button")
     page.hits(10)
     assert page.address() == "/?q=unicorns"
 
@@ -732,7 +744,7 @@ def test_the_page_fits_a_small_phone(page: Page, fake: Any, address: str) -> Non
         width = page.driver.execute_script("return document.documentElement.scrollWidth")
         assert width <= 360
         if "#" not in address and "q" in address:
-            page.see("#show-facets").click()
+            page.click("#show-facets")
             page.see(".facet")
             width = page.driver.execute_script("return document.documentElement.scrollWidth")
             assert width <= 360
@@ -749,7 +761,7 @@ def test_the_page_works_from_a_folder_of_a_proxy(
     page = Page(chromium, serve(outer))
     page.open("/sextant/?q=lamps")
     page.hits(10)
-    page.one("#hit-1 h2 a").click()
+    page.click("#hit-1 h2 a")
     page.see(".found")
     page.click("#reader-close")
     page.see("#hit-1")
@@ -811,8 +823,8 @@ def test_axe_finds_nothing_serious(page: Page, fake: Any, colours: str, width: i
         page.hits(10)
         page.until(lambda: page.all(".facet"), "no facets")
         if width < 600:
-            page.see("#show-facets").click()
-        page.see("#add-filter").click()
+            page.click("#show-facets")
+        page.click("#add-filter")
         page.driver.execute_script(
             "for (const one of document.querySelectorAll('details')) one.open = true"
         )
