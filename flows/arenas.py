@@ -1,9 +1,9 @@
 """glibc's arenas: pools of memory that threads take turns in, and that give little back.
 
-An ingest has a dozen threads that each handle texts for a while. By default glibc opens up to eight
-arenas a processor for them, each of which keeps what its busiest moment took: memory that grows
-with the length of a run, although nothing is held. A few arenas are as quick here, since Python's
-small objects and torch's large tensors come from elsewhere.
+An ingest, and a server, has a dozen threads that each handle texts for a while. By default glibc
+opens up to eight arenas a processor for them, each of which keeps what its busiest moment took:
+memory that grows with the length of a run, although nothing is held. A few arenas are as quick
+here, since Python's small objects and torch's large tensors come from elsewhere.
 """
 
 import ctypes

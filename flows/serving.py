@@ -23,6 +23,7 @@ from typing import Final
 import uvicorn
 
 from flows import console
+from flows.arenas import limit_arenas
 from flows.errors import FlowError, InvalidInput
 from flows.serving_backend import StoreBackend
 from flows.serving_keys import key_file
@@ -69,6 +70,7 @@ def serve(settings: Settings, serving: Serving) -> None:
         FlowError: the port is taken.
         SearchError, EmbedderError: see `StoreBackend.start`.
     """
+    limit_arenas()
     _check_certificate(serving)
     listening = _bind(serving.host, serving.port)
     with contextlib.closing(listening):
