@@ -100,7 +100,8 @@ class CollectionEncoder:
         if not self._is_loaded:
             self._is_loaded = True
             try:
-                check_canary(encoder, self._manifest.canary)
+                canary = self._manifest.canary
+                encoders.in_encoder_thread(lambda: check_canary(encoder, canary))
             except CanaryDrift as drift:
                 self._has_drifted = str(drift)
         return encoders.Queries(encoder, specification).encode_query(sentences)

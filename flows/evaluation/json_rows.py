@@ -1,10 +1,10 @@
-"""Rows of JSONL files, each with its place for messages."""
+"""Rows of JSONL files as evaluations read them; a wrong one is refused with what was expected."""
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from embedder.errors import InvalidConfig
+from embedder.tuning import json_rows as rows
 from flows.console import one_line
 from flows.errors import InvalidInput
 
@@ -13,22 +13,17 @@ def json_rows(file: str, expected: str) -> Iterator[tuple[str, Mapping[str, Any]
     """Where each line stands, and its object; blank lines are left out.
 
     Args:
-        file: the path, as the user wrote it.
+        file: the path, as the user wrote it; plain or gzipped.
         expected: what a line should hold, for messages.
 
     Raises:
         InvalidInput: there is no such file, or it or a line is not what it should be.
     """
-    for where, line in text_lines(file, expected):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InvalidInput(
-                f"{where} is not JSON ({one_line(str(error), 80)}); correct it"
-            ) from None
-        if not isinstance(row, dict):
-            raise InvalidInput(f"{where} is no JSON object; expected {expected}")
-        yield where, row
+    try:
+        for number, row in rows.json_rows(file):
+            yield _place(file, number), row
+    except InvalidConfig as error:
+        raise InvalidInput(f"{error} (a line is to hold {expected})") from None
 
 
 def text_lines(file: str, expected: str) -> Iterator[tuple[str, str]]:
@@ -37,20 +32,11 @@ def text_lines(file: str, expected: str) -> Iterator[tuple[str, str]]:
     Raises:
         InvalidInput: there is no such file, it is not UTF-8, or it cannot be read.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise InvalidInput(f"{file!r}: no such file; expected {expected}")
     try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield f"{file!r} line {number}", line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"{file!r} is not UTF-8 at byte {error.start}; convert it first"
-        ) from None
-    except OSError as error:
-        raise InvalidInput(f"{file!r}: {error.strerror}; check its rights") from error
+        for number, line in rows.lines_of(file):
+            yield _place(file, number), line
+    except InvalidConfig as error:
+        raise InvalidInput(f"{error} (a line is to hold {expected})") from None
 
 
 def words_of(row: Mapping[str, Any], field: str, where: str) -> str:
@@ -64,3 +50,7 @@ def words_of(row: Mapping[str, Any], field: str, where: str) -> str:
         shown = one_line(repr(value), 60)
         raise InvalidInput(f"{where} has {field} {shown}; expected words, leave the line out")
     return value
+
+
+def _place(file: str, number: int) -> str:
+    return f"{file!r} line {number}"
